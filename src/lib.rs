@@ -1,0 +1,10 @@
+//! fxsrv: secure file conversion over TLS for Linux.
+//!
+//! A client sends a file to a *master*, which checks a 94-byte header and tunnels the body to a
+//! *worker*; the worker converts in memory and the result travels back the same way. Nothing of a
+//! body is written to disk by either.
+//!
+//! The modules are rooms with one door each; `docs/architecture.md` has the map.
+
+pub mod convert;
+pub mod limits;
