@@ -7,4 +7,5 @@
 //! The modules are rooms with one door each; `docs/architecture.md` has the map.
 
 pub mod convert;
+pub mod io;
 pub mod limits;

@@ -1,0 +1,66 @@
+//! One memory block for socket operations, registered with a ring or plain.
+
+use std::fmt;
+
+use tokio_uring::buf::fixed::FixedBuf;
+
+/// A block of bytes, all of them initialised. What is valid in it, its holder knows: a recycled
+/// block still has what an earlier holder left, so nobody may look past what it wrote itself.
+#[derive(Default)]
+pub struct Buffer(pub(super) Storage);
+
+#[derive(Default)]
+pub(super) enum Storage {
+    /// Nothing: the state of an idle connection, and of a window whose buffer is lent.
+    #[default]
+    Empty,
+    /// Plain memory; the length is the capacity.
+    Heap(Vec<u8>),
+    /// Memory that the ring knows; it returns to its pool when it is dropped.
+    Registered(FixedBuf),
+}
+
+impl Buffer {
+    /// A zeroed block of `bytes` on the heap, outside of any pool.
+    #[must_use]
+    pub fn heap(bytes: usize) -> Self {
+        Self(Storage::Heap(vec![0; bytes]))
+    }
+
+    /// The whole block, to be written.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match &mut self.0 {
+            Storage::Empty => &mut [],
+            Storage::Heap(block) => block,
+            Storage::Registered(block) => block,
+        }
+    }
+
+    /// The whole block.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Storage::Empty => &[],
+            Storage::Heap(block) => block,
+            Storage::Registered(block) => block,
+        }
+    }
+
+    /// Size of the block.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes().len()
+    }
+}
+
+/// Never shows the bytes: they are somebody's file.
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.0 {
+            Storage::Empty => "Empty",
+            Storage::Heap(_) => "Heap",
+            Storage::Registered(_) => "Registered",
+        };
+        write!(f, "{kind}({} bytes)", self.capacity())
+    }
+}
