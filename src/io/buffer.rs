@@ -4,6 +4,8 @@ use std::fmt;
 
 use tokio_uring::buf::fixed::FixedBuf;
 
+use super::pool::Lease;
+
 /// A block of bytes, all of them initialised. What is valid in it, its holder knows: a recycled
 /// block still has what an earlier holder left, so nobody may look past what it wrote itself.
 #[derive(Default)]
@@ -16,8 +18,9 @@ pub(super) enum Storage {
     Empty,
     /// Plain memory; the length is the capacity.
     Heap(Vec<u8>),
-    /// Memory that the ring knows; it returns to its pool when it is dropped.
-    Registered(FixedBuf),
+    /// A pool's memory. The block goes back before its place counts as free: fields are dropped in
+    /// this order.
+    Pooled { block: FixedBuf, lease: Lease },
 }
 
 impl Buffer {
@@ -32,7 +35,7 @@ impl Buffer {
         match &mut self.0 {
             Storage::Empty => &mut [],
             Storage::Heap(block) => block,
-            Storage::Registered(block) => block,
+            Storage::Pooled { block, .. } => block,
         }
     }
 
@@ -42,7 +45,7 @@ impl Buffer {
         match &self.0 {
             Storage::Empty => &[],
             Storage::Heap(block) => block,
-            Storage::Registered(block) => block,
+            Storage::Pooled { block, .. } => block,
         }
     }
 
@@ -59,7 +62,7 @@ impl fmt::Debug for Buffer {
         let kind = match self.0 {
             Storage::Empty => "Empty",
             Storage::Heap(_) => "Heap",
-            Storage::Registered(_) => "Registered",
+            Storage::Pooled { .. } => "Pooled",
         };
         write!(f, "{kind}({} bytes)", self.capacity())
     }

@@ -1,0 +1,140 @@
+//! The two drivers, and one thread's event loop on either.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::str::FromStr;
+
+use super::deadline;
+
+/// Submission entries of a ring. A connection has at most two operations in flight, so 1,024
+/// entries take a batch from 512 connections before one submits early.
+const RING_ENTRIES: u32 = 1024;
+
+/// Four completions for each submission entry: completions wait while the loop is busy, and an
+/// overflowing queue costs a system call for each entry that did not fit.
+const COMPLETION_ENTRIES: u32 = 4 * RING_ENTRIES;
+
+/// What carries the input and output of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// `io_uring`, through tokio-uring.
+    Uring,
+    /// `epoll`, through plain tokio: for kernels and sandboxes without `io_uring`.
+    Epoll,
+}
+
+/// The driver that serves, and why it is not the one that was wanted.
+#[derive(Debug)]
+pub struct Choice {
+    /// What to run on.
+    pub driver: Driver,
+    /// One line for the operator where `io_uring` was refused.
+    pub fallback: Option<String>,
+}
+
+impl Driver {
+    /// The wanted driver where the kernel grants it. Without a wish: `io_uring`, or `epoll` where
+    /// the kernel, a sysctl or a seccomp profile refuses a ring.
+    ///
+    /// # Errors
+    ///
+    /// A ring was asked for by name, and the kernel refuses it.
+    pub fn choose(wish: Option<Self>) -> io::Result<Choice> {
+        if wish == Some(Self::Epoll) {
+            return Ok(Choice { driver: Self::Epoll, fallback: None });
+        }
+        match tokio_uring::Runtime::new(&ring(Ring::Tuned)) {
+            Ok(_) => Ok(Choice { driver: Self::Uring, fallback: None }),
+            Err(error) if wish.is_none() => Ok(Choice {
+                driver: Self::Epoll,
+                fallback: Some(format!(
+                    "io_uring is refused ({error}{}), so the epoll driver serves",
+                    reason(&error)
+                )),
+            }),
+            Err(error) => Err(io::Error::new(
+                error.kind(),
+                format!("io_uring is refused: {error}{}", reason(&error)),
+            )),
+        }
+    }
+
+    /// Runs `main` on this thread until it ends. Tasks that it spawned with [`spawn`] and that
+    /// still run are dropped with their sockets.
+    ///
+    /// # Errors
+    ///
+    /// The event loop cannot be set up.
+    pub fn run<T>(self, main: impl Future<Output = T>) -> io::Result<T> {
+        match self {
+            Self::Uring => {
+                let runtime = tokio_uring::Runtime::new(&ring(Ring::Tuned))
+                    .or_else(|_| tokio_uring::Runtime::new(&ring(Ring::Plain)))?;
+                Ok(runtime.block_on(deadline::enforced(main)))
+            }
+            Self::Epoll => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let local = tokio::task::LocalSet::new();
+                Ok(local.block_on(&runtime, deadline::enforced(main)))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uring => "uring",
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+impl FromStr for Driver {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "uring" => Ok(Self::Uring),
+            "epoll" => Ok(Self::Epoll),
+            other => Err(format!("'{other}' is no driver; there are uring and epoll")),
+        }
+    }
+}
+
+/// Starts `task` beside its caller, on the same thread.
+pub fn spawn<T: 'static>(task: impl Future<Output = T> + 'static) -> tokio::task::JoinHandle<T> {
+    tokio::task::spawn_local(task)
+}
+
+#[derive(Clone, Copy)]
+enum Ring {
+    Tuned,
+    Plain,
+}
+
+/// `COOP_TASKRUN | SINGLE_ISSUER` saves interrupts and locks (Linux 6.0); `DEFER_TASKRUN` would
+/// hang tokio-uring, which waits on the ring's descriptor and not in `io_uring_enter`; SQPOLL
+/// costs twice the CPU.
+fn ring(kind: Ring) -> tokio_uring::Builder {
+    let mut setup = tokio_uring::uring_builder();
+    setup.setup_cqsize(COMPLETION_ENTRIES);
+    if matches!(kind, Ring::Tuned) {
+        setup.setup_coop_taskrun().setup_single_issuer();
+    }
+    let mut builder = tokio_uring::builder();
+    builder.entries(RING_ENTRIES).uring_builder(&setup);
+    builder
+}
+
+fn reason(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => {
+            ": the sysctl kernel.io_uring_disabled or a seccomp profile, such as a container's \
+             default one, forbids it"
+        }
+        Some(libc::ENOSYS) => ": this kernel has none",
+        _ => "",
+    }
+}

@@ -1,0 +1,292 @@
+//! The verbs on both drivers, each test named for the trap that it would fall into.
+#![allow(clippy::unwrap_used)]
+
+use std::cell::RefCell;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const DRIVERS: [Driver; 2] = [Driver::Uring, Driver::Epoll];
+
+/// Runs `test` on each driver, with a listener on a free port of loopback.
+fn on_both(test: impl AsyncFn(Driver, Listener, SocketAddr)) {
+    for driver in DRIVERS {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        driver
+            .run(async {
+                test(driver, Listener::from_std(driver, listener).unwrap(), address).await;
+            })
+            .unwrap();
+    }
+}
+
+/// One accepted connection and the plain client at its other end.
+async fn accepted(listener: &Listener, address: SocketAddr) -> (Socket, TcpStream) {
+    let client = std::thread::spawn(move || TcpStream::connect(address).unwrap());
+    let socket = Rc::new(RefCell::new(None));
+    let stop = {
+        let socket = Rc::clone(&socket);
+        async move {
+            while socket.borrow().is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    };
+    listener.accept_until(stop, |accepted| *socket.borrow_mut() = Some(accepted)).await;
+    (socket.take().unwrap(), client.join().unwrap())
+}
+
+fn sending(bytes: &[u8]) -> SendWindow {
+    let mut window = SendWindow::new(Buffer::heap(bytes.len().max(1)));
+    window.room_mut()[..bytes.len()].copy_from_slice(bytes);
+    window.commit(bytes.len());
+    window
+}
+
+#[test]
+fn what_is_written_arrives_and_the_window_is_empty_after() {
+    on_both(async |driver, listener, address| {
+        let (socket, mut client) = accepted(&listener, address).await;
+        let (pool, _) = BufferPool::new(driver, 8, BUFFER_BYTES).unwrap();
+        let [recv, send] = pool.acquire::<2>().await;
+        let (mut recv, mut send) = (RecvWindow::new(recv), SendWindow::new(send));
+        client.write_all(b"ping").unwrap();
+        assert_eq!(socket.read_into(&mut recv).await.unwrap(), 4);
+        assert_eq!(recv.unread(), b"ping");
+        send.room_mut()[..4].copy_from_slice(b"pong");
+        send.commit(4);
+        socket.write_all(&mut send).await.unwrap();
+        assert!(send.is_empty());
+        socket.shutdown(Shutdown::Write);
+        let mut got = String::new();
+        client.read_to_string(&mut got).unwrap();
+        assert_eq!(got, "pong");
+        client.shutdown(Shutdown::Both).unwrap();
+        recv.discard(4);
+        assert_eq!(socket.read_into(&mut recv).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn more_than_the_kernel_takes_at_once_is_written_whole() {
+    on_both(async |_, listener, address| {
+        let (socket, mut client) = accepted(&listener, address).await;
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).unwrap();
+            got
+        });
+        let bytes: Vec<u8> = (0..20_000_000_u32).map(|i| (i % 251) as u8).collect();
+        socket.write_all(&mut sending(&bytes)).await.unwrap();
+        drop(socket);
+        assert!(reader.join().unwrap() == bytes);
+    });
+}
+
+#[test]
+fn a_deadline_ends_a_read_gives_the_buffer_back_and_sends_fin() {
+    on_both(async |driver, listener, address| {
+        let (socket, mut client) = accepted(&listener, address).await;
+        let (pool, _) = BufferPool::new(driver, 8, BUFFER_BYTES).unwrap();
+        let [buffer] = pool.acquire::<1>().await;
+        let mut window = RecvWindow::new(buffer);
+        socket.set_deadline(Some(Instant::now() + Duration::from_millis(20)));
+        let error = socket.read_into(&mut window).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(socket.has_expired());
+        assert_eq!(window.capacity(), BUFFER_BYTES, "the operation gave the buffer back");
+        drop(window);
+        assert_eq!(pool.free_count(), 8);
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0, "the peer sees the end");
+    });
+}
+
+#[test]
+fn a_deadline_ends_a_write_to_a_peer_that_does_not_read() {
+    on_both(async |_, listener, address| {
+        let (socket, client) = accepted(&listener, address).await;
+        socket.set_deadline(Some(Instant::now() + Duration::from_millis(100)));
+        let error = socket.write_all(&mut sending(&vec![0; 64 << 20])).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(client);
+    });
+}
+
+#[test]
+fn a_recycled_buffer_shows_nothing_of_its_last_holder() {
+    on_both(async |driver, listener, address| {
+        let (socket, mut client) = accepted(&listener, address).await;
+        let (pool, _) = BufferPool::new(driver, 8, BUFFER_BYTES).unwrap();
+        for secret in [b"a long secret of the first".as_slice(), b"two"] {
+            for buffer in pool.acquire::<8>().await {
+                let mut window = RecvWindow::new(buffer);
+                client.write_all(secret).unwrap();
+                let read = socket.read_into(&mut window).await.unwrap();
+                assert_eq!(window.unread(), &secret[..read]);
+                assert_eq!(read, secret.len());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stopped_listener_eats_no_connection_and_frees_its_port() {
+    on_both(async |_, listener, address| {
+        let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let sockets = RefCell::new(Vec::new());
+        let all_are_in = async {
+            while sockets.borrow().len() < clients.len() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        listener.accept_until(all_are_in, |socket| sockets.borrow_mut().push(socket)).await;
+        assert_eq!(open_sockets(), 20);
+        drop(listener);
+        drop(sockets);
+        assert_eq!(open_sockets(), 0);
+        drop(clients);
+        assert!(listen(address).is_ok(), "the port is free again");
+    });
+}
+
+#[test]
+fn a_second_listener_on_the_port_is_refused() {
+    let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = listen(first.local_addr().unwrap()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn buffers_are_taken_all_at_once_or_waited_for() {
+    for driver in DRIVERS {
+        driver
+            .run(async move {
+                let (pool, _) = BufferPool::new(driver, 8, BUFFER_BYTES).unwrap();
+                let held = pool.acquire::<6>().await;
+                let waiter = spawn({
+                    let pool = pool.clone();
+                    async move { pool.acquire::<4>().await.len() }
+                });
+                tokio::task::yield_now().await;
+                assert!(!waiter.is_finished(), "two are free and four are wanted");
+                drop(held);
+                assert_eq!(waiter.await.unwrap(), 4);
+                assert_eq!(pool.free_count(), 8);
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_pool_of_more_than_the_ring_keeps_is_refused_and_not_cut() {
+    for driver in DRIVERS {
+        driver
+            .run(async move {
+                let error = BufferPool::new(driver, BUFFERS_MAX + 1, BUFFER_BYTES).unwrap_err();
+                assert!(error.to_string().contains("1025 buffers"));
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_write_to_a_peer_that_is_gone_is_an_error_and_no_signal() {
+    on_both(async |_, listener, address| {
+        let (socket, client) = accepted(&listener, address).await;
+        drop(client);
+        let started = Instant::now();
+        loop {
+            match socket.write_all(&mut sending(&[0; 4096])).await {
+                Err(error) => {
+                    let kind = error.kind();
+                    assert!(matches!(
+                        kind,
+                        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                    ));
+                    break;
+                }
+                Ok(()) => assert!(started.elapsed() < Duration::from_secs(5)),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_read_and_a_write_run_beside_each_other() {
+    on_both(async |_, listener, address| {
+        let (socket, mut client) = accepted(&listener, address).await;
+        let echo = std::thread::spawn(move || {
+            let mut block = [0; 1024];
+            loop {
+                let read = client.read(&mut block).unwrap();
+                if read == 0 {
+                    break;
+                }
+                client.write_all(&block[..read]).unwrap();
+            }
+        });
+        let mut window = RecvWindow::new(Buffer::heap(1 << 20));
+        let mut send = sending(&vec![7; 1 << 20]);
+        let (mut got, total) = (0, 1 << 20);
+        let reading = async {
+            while got < total {
+                got += socket.read_into(&mut window).await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(socket.write_all(&mut send), reading);
+        written.unwrap();
+        assert!(window.unread().iter().all(|&byte| byte == 7));
+        socket.shutdown(Shutdown::Both);
+        echo.join().unwrap();
+    });
+}
+
+#[test]
+fn shutting_down_idle_sockets_leaves_busy_ones() {
+    on_both(async |_, listener, address| {
+        let (idle, mut idle_client) = accepted(&listener, address).await;
+        // A listener that was stopped is over; the second pair needs its own.
+        let second = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let second_address = second.local_addr().unwrap();
+        let second = Listener::from_std(listener.driver(), second).unwrap();
+        let (busy, mut busy_client) = accepted(&second, second_address).await;
+        idle.set_idle(true);
+        assert_eq!(open_sockets(), 2);
+        assert_eq!(shutdown_sockets(Which::Idle), 1);
+        assert_eq!(idle_client.read(&mut [0]).unwrap(), 0);
+        busy.write_all(&mut sending(b"x")).await.unwrap();
+        assert_eq!(busy_client.read(&mut [0]).unwrap(), 1);
+    });
+}
+
+#[test]
+fn nobody_listening_is_an_error_at_once() {
+    for driver in DRIVERS {
+        let address = {
+            let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            listener.local_addr().unwrap()
+        };
+        let result = driver
+            .run(async move { Socket::connect(driver, address, Duration::from_secs(5)).await })
+            .unwrap();
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+}
+
+#[test]
+fn epoll_is_taken_where_it_is_wished_for() {
+    let choice = Driver::choose(Some(Driver::Epoll)).unwrap();
+    assert_eq!(choice.driver, Driver::Epoll);
+    assert!(choice.fallback.is_none());
+}
+
+#[test]
+fn a_buffer_never_shows_its_bytes_in_a_log() {
+    let mut buffer = Buffer::heap(4);
+    buffer.bytes_mut().copy_from_slice(b"1234");
+    assert_eq!(format!("{buffer:?}"), "Heap(4 bytes)");
+}
