@@ -1,0 +1,448 @@
+//! One TLS connection.
+
+use std::cell::RefCell;
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::{HANDSHAKE_WINDOW_BYTES, IDLE_WINDOW_BYTES, RECORD_PLAIN_MAX, StreamError};
+use crate::io::{Buffer, BufferPool, RecvWindow, SendWindow, Socket};
+use crate::tls::{ClientTls, Progress, ServerTls, TlsSession};
+
+/// A TLS connection whose handshake is done.
+///
+/// Its windows stand on small heap blocks until [`TlsStream::attach`] puts pooled buffers under
+/// them for a request; [`TlsStream::detach`] takes those away again.
+#[derive(Debug)]
+pub struct TlsStream {
+    socket: Socket,
+    session: RefCell<TlsSession>,
+    recv: RecvWindow,
+    send: SendWindow,
+    spare: Spare,
+}
+
+/// The receiving half of a stream.
+#[derive(Debug)]
+pub struct ReadHalf<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) session: &'a RefCell<TlsSession>,
+    pub(super) recv: &'a mut RecvWindow,
+    pub(super) spare: &'a mut Spare,
+}
+
+/// The sending half of a stream.
+#[derive(Debug)]
+pub struct WriteHalf<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) session: &'a RefCell<TlsSession>,
+    pub(super) send: &'a mut SendWindow,
+}
+
+/// Plaintext of a record beyond what its reader asked for: at most one record.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl TlsStream {
+    /// Takes the server's side of the handshake, within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// The peer is silent, speaks no TLS, or is not let in. It is told by an alert.
+    pub async fn accept(
+        socket: Socket,
+        tls: &ServerTls,
+        timeout: Duration,
+    ) -> Result<Self, StreamError> {
+        let session = TlsSession::server(tls)?;
+        Self::handshake(socket, session, timeout).await
+    }
+
+    /// Takes the client's side of the handshake, within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// The peer is silent, speaks no TLS, or is not who `server_name` says.
+    pub async fn connect(
+        socket: Socket,
+        tls: &ClientTls,
+        server_name: &str,
+        timeout: Duration,
+    ) -> Result<Self, StreamError> {
+        let session = TlsSession::client(tls, server_name)?;
+        Self::handshake(socket, session, timeout).await
+    }
+
+    async fn handshake(
+        socket: Socket,
+        session: TlsSession,
+        timeout: Duration,
+    ) -> Result<Self, StreamError> {
+        socket.set_deadline(Some(Instant::now() + timeout));
+        let mut stream = Self {
+            socket,
+            session: RefCell::new(session),
+            recv: RecvWindow::default(),
+            send: SendWindow::default(),
+            spare: Spare::default(),
+        };
+        let done = stream.complete_handshake().await;
+        if done.is_err() {
+            stream.abort().await;
+        }
+        done.map(|()| stream)
+    }
+
+    async fn complete_handshake(&mut self) -> Result<(), StreamError> {
+        loop {
+            let spare = &mut self.spare;
+            let progress =
+                self.session.get_mut().advance(&mut self.recv, &mut |plain| spare.push(plain))?;
+            match progress {
+                Progress::Flush => self.write_half().flush().await?,
+                Progress::NeedRead => self.fill().await?,
+                Progress::Ready => {
+                    self.write_half().flush().await?;
+                    return Ok(());
+                }
+                Progress::Plaintext(_) => {}
+                Progress::PeerClosed | Progress::Closed => {
+                    return Err(StreamError::Closed { missing: 0 });
+                }
+            }
+        }
+    }
+
+    /// Waits for the first byte of a next request; `false` is the peer's orderly end. The
+    /// connection holds no pooled buffer while it waits, and a drain may close it.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed, or `deadline` passed.
+    pub async fn wait_for_request(&mut self, deadline: Instant) -> Result<bool, StreamError> {
+        self.socket.set_idle(true);
+        self.socket.set_deadline(Some(deadline));
+        let waited = self.read_half().fill_spare().await;
+        self.socket.set_idle(false);
+        waited
+    }
+
+    /// Reads exactly `out.len()` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed or ended before them.
+    pub async fn read_exact(&mut self, out: &mut [u8]) -> Result<(), StreamError> {
+        let mut got = 0;
+        while got < out.len() {
+            let wanted = (out.len() - got) as u64;
+            let read = self
+                .read_half()
+                .read_at_most(wanted, &mut |plain| {
+                    out[got..got + plain.len()].copy_from_slice(plain);
+                    got += plain.len();
+                })
+                .await?;
+            if read == 0 {
+                return Err(StreamError::Closed { missing: wanted });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads 1 to `limit` bytes of what comes next and shows them to `sink`, without a copy where
+    /// they come from the network; 0 is the peer's orderly end.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed, or was cut without an orderly end.
+    pub async fn read_at_most(
+        &mut self,
+        limit: u64,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<usize, StreamError> {
+        self.read_half().read_at_most(limit, sink).await
+    }
+
+    /// Seals and sends all of `plain`.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn write_all(&mut self, plain: &[u8]) -> Result<(), StreamError> {
+        self.write_half().write_all(plain).await
+    }
+
+    /// Puts pooled buffers under both windows, for the length of a request.
+    pub fn attach(&mut self, [recv, send]: [Buffer; 2]) {
+        self.attach_recv(recv);
+        self.send.replace_buffer(send);
+    }
+
+    /// Puts a pooled buffer under the receiving window only.
+    pub fn attach_recv(&mut self, buffer: Buffer) {
+        // A buffer of the pool is larger than the handshake's window, so that what is unread fits.
+        if buffer.capacity() >= self.recv.unread_bytes() {
+            self.recv.replace_buffer(buffer);
+        }
+    }
+
+    /// Gives the pooled buffers back. What is unread stays, on the heap.
+    pub fn detach(&mut self) {
+        let unread = self.recv.unread_bytes();
+        self.recv.replace_buffer(match unread {
+            0 => Buffer::default(),
+            _ => Buffer::heap(unread.max(HANDSHAKE_WINDOW_BYTES)),
+        });
+        if self.send.is_empty() {
+            self.send.replace_buffer(Buffer::default());
+        }
+    }
+
+    /// Takes two buffers of `pool` for both windows.
+    pub async fn attach_from(&mut self, pool: &BufferPool) {
+        let buffers = pool.acquire::<2>().await;
+        self.attach(buffers);
+    }
+
+    /// Ends the sending side in order: close_notify, then FIN. The peer may go on sending.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn close_write(&mut self) -> Result<(), StreamError> {
+        self.write_half().close().await
+    }
+
+    /// Closes so that the answer before it arrives whole: ends the sending side, then reads and
+    /// discards until the peer closes too, within `bytes_max` and `timeout`. Closing with unread
+    /// bytes would make the kernel send RST, and the peer would lose the answer.
+    pub async fn finish(mut self, bytes_max: u64, timeout: Duration) {
+        self.socket.set_deadline(Some(Instant::now() + timeout));
+        if self.close_write().await.is_ok() {
+            self.discard_until_end(bytes_max).await;
+        }
+    }
+
+    /// Reads and discards what the peer still sends, undecrypted.
+    async fn discard_until_end(&mut self, bytes_max: u64) {
+        if self.recv.capacity() < HANDSHAKE_WINDOW_BYTES {
+            self.recv = RecvWindow::new(Buffer::heap(HANDSHAKE_WINDOW_BYTES));
+        }
+        let mut discarded = 0;
+        while discarded < bytes_max {
+            self.recv.discard(self.recv.unread_bytes());
+            match self.socket.read_into(&mut self.recv).await {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) => discarded += bytes as u64,
+            }
+        }
+    }
+
+    /// Sends an alert that waits, if it goes out at once, and ends both directions.
+    pub async fn abort(&mut self) {
+        self.socket.set_deadline(Some(Instant::now() + ALERT_TIMEOUT));
+        let _ = self.write_half().flush().await;
+        let _ = self.socket.shutdown(Shutdown::Write);
+        // The alert must not be lost to a reset: what the peer has sent is taken off the queue.
+        self.discard_until_end(HANDSHAKE_WINDOW_BYTES as u64).await;
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    async fn fill(&mut self) -> Result<(), StreamError> {
+        let ended = self.read_half().fill().await? == 0;
+        if ended {
+            self.session.get_mut().eof()?;
+            return Err(StreamError::Closed { missing: 0 });
+        }
+        Ok(())
+    }
+
+    /// Both halves, to be used beside each other.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        let Self { socket, session, recv, send, spare } = self;
+        (ReadHalf { socket, session, recv, spare }, WriteHalf { socket, session, send })
+    }
+
+    fn read_half(&mut self) -> ReadHalf<'_> {
+        self.split().0
+    }
+
+    fn write_half(&mut self) -> WriteHalf<'_> {
+        self.split().1
+    }
+
+    /// The socket below, for its deadline and its address.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Address of the other side.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.socket.peer()
+    }
+
+    /// Whether bytes of a further request are here already.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        !self.spare.is_empty() || self.recv.unread_bytes() > 0
+    }
+}
+
+/// An alert is a courtesy: a peer that does not take it within a second goes without.
+const ALERT_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl ReadHalf<'_> {
+    /// See [`TlsStream::read_at_most`].
+    ///
+    /// # Errors
+    ///
+    /// The connection failed, or was cut without an orderly end.
+    pub async fn read_at_most(
+        &mut self,
+        limit: u64,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<usize, StreamError> {
+        if !self.spare.is_empty() {
+            return Ok(self.spare.take(limit, sink));
+        }
+        loop {
+            let (spare, mut shown) = (&mut *self.spare, 0);
+            let progress = self.session.borrow_mut().advance(self.recv, &mut |plain| {
+                let (wanted, rest) = split_at_most(plain, limit);
+                sink(wanted);
+                shown += wanted.len();
+                spare.push(rest);
+            })?;
+            match progress {
+                Progress::Plaintext(_) if shown > 0 => return Ok(shown),
+                Progress::PeerClosed | Progress::Closed => return Ok(0),
+                Progress::NeedRead => {
+                    if self.fill().await? == 0 {
+                        self.session.borrow_mut().eof()?;
+                        return Ok(0);
+                    }
+                }
+                // Control output goes out before the next record that is sealed.
+                Progress::Plaintext(_) | Progress::Ready | Progress::Flush => {}
+            }
+        }
+    }
+
+    /// Makes sure that plaintext waits; `false` is the peer's orderly end.
+    async fn fill_spare(&mut self) -> Result<bool, StreamError> {
+        if !self.spare.is_empty() {
+            return Ok(true);
+        }
+        let mut first = Vec::new();
+        let read =
+            self.read_at_most(RECORD_PLAIN_MAX as u64, &mut |plain| first.extend(plain)).await?;
+        self.spare.push(&first);
+        Ok(read > 0)
+    }
+
+    /// One read from the socket; 0 is the end of the file. A window without room grows on the heap:
+    /// from nothing to the idle size, from there to what a whole record needs.
+    pub(super) async fn fill(&mut self) -> Result<usize, StreamError> {
+        if self.recv.capacity() == 0 {
+            self.recv.replace_buffer(Buffer::heap(IDLE_WINDOW_BYTES));
+        } else if self.recv.is_full() && self.recv.capacity() < HANDSHAKE_WINDOW_BYTES {
+            self.recv.replace_buffer(Buffer::heap(HANDSHAKE_WINDOW_BYTES));
+        }
+        self.socket.read_into(self.recv).await.map_err(StreamError::from_io)
+    }
+}
+
+impl WriteHalf<'_> {
+    /// Seals and sends all of `plain`.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn write_all(&mut self, plain: &[u8]) -> Result<(), StreamError> {
+        let mut rest = plain;
+        while !rest.is_empty() {
+            self.ensure_room();
+            let taken = self.session.borrow_mut().seal(rest, self.send)?;
+            rest = &rest[taken..];
+            if taken == 0 || rest.is_empty() {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is sealed and what the session itself has to say.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn flush(&mut self) -> Result<(), StreamError> {
+        loop {
+            self.ensure_room();
+            let all_moved = self.session.borrow_mut().flush_control(self.send);
+            self.socket.write_all(self.send).await.map_err(StreamError::from_io)?;
+            if all_moved {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends close_notify, then FIN.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn close(&mut self) -> Result<(), StreamError> {
+        self.session.borrow_mut().close()?;
+        self.flush().await?;
+        self.socket.shutdown(Shutdown::Write);
+        Ok(())
+    }
+
+    /// A handshake and a short answer need no pooled buffer.
+    fn ensure_room(&mut self) {
+        if self.send.capacity() == 0 {
+            let record = TlsSession::sealed_bytes(RECORD_PLAIN_MAX);
+            self.send.replace_buffer(Buffer::heap(record));
+        }
+    }
+}
+
+impl Spare {
+    pub(super) fn push(&mut self, plain: &[u8]) {
+        if self.is_empty() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(plain);
+    }
+
+    pub(super) fn take(&mut self, limit: u64, sink: &mut dyn FnMut(&[u8])) -> usize {
+        let (wanted, _) = split_at_most(&self.bytes[self.start..], limit);
+        sink(wanted);
+        let taken = wanted.len();
+        self.start += taken;
+        if self.is_empty() {
+            // An idle connection keeps nothing, not even its capacity.
+            *self = Self::default();
+        }
+        taken
+    }
+
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+}
+
+fn split_at_most(plain: &[u8], limit: u64) -> (&[u8], &[u8]) {
+    plain.split_at(usize::try_from(limit).map_or(plain.len(), |limit| limit.min(plain.len())))
+}
