@@ -9,3 +9,4 @@
 pub mod convert;
 pub mod io;
 pub mod limits;
+pub mod tls;
