@@ -6,6 +6,8 @@
 //!
 //! The modules are rooms with one door each; `docs/architecture.md` has the map.
 
+pub mod auth;
 pub mod convert;
 pub mod io;
 pub mod limits;
+pub mod wire;
