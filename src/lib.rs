@@ -6,7 +6,11 @@
 //!
 //! The modules are rooms with one door each; `docs/architecture.md` has the map.
 
+pub mod auth;
 pub mod convert;
 pub mod io;
 pub mod limits;
+pub mod server;
 pub mod tls;
+pub mod transport;
+pub mod wire;

@@ -1,5 +1,7 @@
 //! Every limit of the program in one place, each with its arithmetic.
 
+use std::time::Duration;
+
 const MIB: u64 = 1024 * 1024;
 
 /// What one conversion may cost. Checked from headers before memory is taken, or as it accrues.
@@ -37,6 +39,60 @@ impl Default for ConvertLimits {
             stream_bytes_max: 256 * MIB,
             streams_total_bytes_max: 1024 * MIB,
             output_bytes_max: 1024 * MIB,
+        }
+    }
+}
+
+/// Limits of a server's connections and requests, the same for master and worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Bytes of one body. 512 MiB is a photo of 100 Mpx as uncompressed RGBA PNG, and some.
+    pub body_bytes_max: u64,
+    /// Connections of one thread. An idle one takes a few KiB, so that 16,384 stay under 400 MB.
+    pub connections_max: usize,
+    /// The TLS handshake as a whole.
+    pub handshake_timeout: Duration,
+    /// The header and options of a request, from their first byte on.
+    pub header_timeout: Duration,
+    /// Between two requests of a connection.
+    pub idle_timeout: Duration,
+    /// One read or one write of a body: a peer that moves nothing for longer is given up.
+    pub stall_timeout: Duration,
+    /// A request as a whole: receiving, waiting, converting, sending.
+    pub request_timeout: Duration,
+    /// Waiting for buffers or for a place in the conversion queue.
+    pub queue_timeout: Duration,
+    /// Connecting to a worker, handshake included.
+    pub connect_timeout: Duration,
+    /// Hearing a client out after its answer, so that the answer arrives whole.
+    pub linger_timeout: Duration,
+    /// Body bytes that are read and dropped after a refusal to keep a connection; for more than
+    /// this a new handshake is cheaper than the transfer (1 MiB takes about as much CPU as one).
+    pub discard_bytes_max: u64,
+}
+
+impl ServerLimits {
+    /// What a client may still send while it is heard out: a whole body, and TLS around it.
+    #[must_use]
+    pub fn linger_bytes_max(&self) -> u64 {
+        self.body_bytes_max + self.body_bytes_max / 64 + MIB
+    }
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 512 * MIB,
+            connections_max: 16_384,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(300),
+            queue_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            linger_timeout: Duration::from_secs(30),
+            discard_bytes_max: MIB,
         }
     }
 }

@@ -28,9 +28,29 @@ pub struct Socket {
 pub(super) struct SocketState {
     stream: Stream,
     peer: SocketAddr,
+    /// By when the present step must be over, whatever moves.
     deadline: Cell<Option<Instant>>,
+    read: Stall,
+    write: Stall,
     expired: Cell<bool>,
     idle: Cell<bool>,
+}
+
+/// How long one operation of a direction may take, and by when the one in flight must be over.
+#[derive(Debug, Default)]
+struct Stall {
+    limit: Cell<Option<Duration>>,
+    due: Cell<Option<Instant>>,
+}
+
+impl Stall {
+    fn arm(&self) {
+        self.due.set(self.limit.get().map(|limit| Instant::now() + limit));
+    }
+
+    fn disarm(&self) {
+        self.due.set(None);
+    }
 }
 
 enum Stream {
@@ -100,6 +120,8 @@ impl Socket {
             stream,
             peer,
             deadline: Cell::new(None),
+            read: Stall::default(),
+            write: Stall::default(),
             expired: Cell::new(false),
             idle: Cell::new(false),
         });
@@ -118,6 +140,7 @@ impl Socket {
             window.filled(buffer, 0);
             return Err(io::Error::other("a read needs room in its window"));
         }
+        self.state.read.arm();
         let result = match &self.state.stream {
             Stream::Epoll(stream) => loop {
                 if let Err(error) = stream.readable().await {
@@ -134,6 +157,7 @@ impl Socket {
                 result
             }
         };
+        self.state.read.disarm();
         window.filled(buffer, *result.as_ref().unwrap_or(&0));
         self.state.judge(result, |read| *read == 0)
     }
@@ -151,6 +175,7 @@ impl Socket {
         let (mut buffer, mut pending) = window.lend();
         let mut result = Ok(());
         while !pending.is_empty() {
+            self.state.write.arm();
             let written = match &self.state.stream {
                 Stream::Epoll(stream) => {
                     write_on_epoll(stream, &buffer.bytes()[pending.clone()]).await
@@ -173,6 +198,7 @@ impl Socket {
                 }
             }
         }
+        self.state.write.disarm();
         window.sent(buffer);
         self.state.judge(result, |()| false)
     }
@@ -187,6 +213,13 @@ impl Socket {
     /// the socket is shut down and its operations fail with `TimedOut`.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         self.state.deadline.set(deadline);
+    }
+
+    /// How long a single read and a single write may take from now on, `None` for no limit. A peer
+    /// that stalls for longer is shut down as by a deadline.
+    pub fn set_stall_limits(&self, read: Option<Duration>, write: Option<Duration>) {
+        self.state.read.limit.set(read);
+        self.state.write.limit.set(write);
     }
 
     /// Marks a connection that waits for its next request: a drain may close it at once.
@@ -217,8 +250,8 @@ impl SocketState {
     }
 
     pub(super) fn expire(&self, now: Instant) {
-        if self.deadline.get().is_some_and(|deadline| deadline <= now) {
-            self.deadline.set(None);
+        let due = [self.deadline.get(), self.read.due.get(), self.write.due.get()];
+        if !self.expired.get() && due.into_iter().flatten().any(|due| due <= now) {
             self.expired.set(true);
             let _ = self.shutdown(Shutdown::Both);
         }

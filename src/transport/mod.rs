@@ -9,9 +9,6 @@ mod error;
 mod relay;
 mod stream;
 
-#[cfg(test)]
-mod tests;
-
 pub use error::StreamError;
 pub use relay::{Relay, RelayError, RelayMode};
 pub use stream::{ReadHalf, TlsStream, WriteHalf};

@@ -12,7 +12,6 @@ use crate::tls::{ClientTls, Progress, ServerTls, TlsSession};
 ///
 /// Its windows stand on small heap blocks until [`TlsStream::attach`] puts pooled buffers under
 /// them for a request; [`TlsStream::detach`] takes those away again.
-#[derive(Debug)]
 pub struct TlsStream {
     socket: Socket,
     session: RefCell<TlsSession>,
@@ -22,7 +21,6 @@ pub struct TlsStream {
 }
 
 /// The receiving half of a stream.
-#[derive(Debug)]
 pub struct ReadHalf<'a> {
     pub(super) socket: &'a Socket,
     pub(super) session: &'a RefCell<TlsSession>,
@@ -31,7 +29,6 @@ pub struct ReadHalf<'a> {
 }
 
 /// The sending half of a stream.
-#[derive(Debug)]
 pub struct WriteHalf<'a> {
     pub(super) socket: &'a Socket,
     pub(super) session: &'a RefCell<TlsSession>,
@@ -102,7 +99,11 @@ impl TlsStream {
                 self.session.get_mut().advance(&mut self.recv, &mut |plain| spare.push(plain))?;
             match progress {
                 Progress::Flush => self.write_half().flush().await?,
-                Progress::NeedRead => self.fill().await?,
+                Progress::NeedRead => {
+                    if fill(&self.socket, &mut self.recv).await? == 0 {
+                        return Err(StreamError::Closed { missing: 0 });
+                    }
+                }
                 Progress::Ready => {
                     self.write_half().flush().await?;
                     return Ok(());
@@ -245,19 +246,10 @@ impl TlsStream {
     pub async fn abort(&mut self) {
         self.socket.set_deadline(Some(Instant::now() + ALERT_TIMEOUT));
         let _ = self.write_half().flush().await;
-        let _ = self.socket.shutdown(Shutdown::Write);
+        self.socket.shutdown(Shutdown::Write);
         // The alert must not be lost to a reset: what the peer has sent is taken off the queue.
         self.discard_until_end(HANDSHAKE_WINDOW_BYTES as u64).await;
-        let _ = self.socket.shutdown(Shutdown::Both);
-    }
-
-    async fn fill(&mut self) -> Result<(), StreamError> {
-        let ended = self.read_half().fill().await? == 0;
-        if ended {
-            self.session.get_mut().eof()?;
-            return Err(StreamError::Closed { missing: 0 });
-        }
-        Ok(())
+        self.socket.shutdown(Shutdown::Both);
     }
 
     /// Both halves, to be used beside each other.
@@ -310,27 +302,15 @@ impl ReadHalf<'_> {
         if !self.spare.is_empty() {
             return Ok(self.spare.take(limit, sink));
         }
-        loop {
-            let (spare, mut shown) = (&mut *self.spare, 0);
-            let progress = self.session.borrow_mut().advance(self.recv, &mut |plain| {
-                let (wanted, rest) = split_at_most(plain, limit);
-                sink(wanted);
-                shown += wanted.len();
-                spare.push(rest);
-            })?;
-            match progress {
-                Progress::Plaintext(_) if shown > 0 => return Ok(shown),
-                Progress::PeerClosed | Progress::Closed => return Ok(0),
-                Progress::NeedRead => {
-                    if self.fill().await? == 0 {
-                        self.session.borrow_mut().eof()?;
-                        return Ok(0);
-                    }
-                }
-                // Control output goes out before the next record that is sealed.
-                Progress::Plaintext(_) | Progress::Ready | Progress::Flush => {}
-            }
-        }
+        let (spare, mut shown) = (&mut *self.spare, 0);
+        next_record(self.socket, self.session, self.recv, &mut |plain| {
+            let (wanted, rest) = split_at_most(plain, limit);
+            sink(wanted);
+            shown += wanted.len();
+            spare.push(rest);
+        })
+        .await?;
+        Ok(shown)
     }
 
     /// Makes sure that plaintext waits; `false` is the peer's orderly end.
@@ -338,23 +318,49 @@ impl ReadHalf<'_> {
         if !self.spare.is_empty() {
             return Ok(true);
         }
-        let mut first = Vec::new();
-        let read =
-            self.read_at_most(RECORD_PLAIN_MAX as u64, &mut |plain| first.extend(plain)).await?;
-        self.spare.push(&first);
-        Ok(read > 0)
+        let spare = &mut *self.spare;
+        next_record(self.socket, self.session, self.recv, &mut |plain| spare.push(plain)).await
     }
 
-    /// One read from the socket; 0 is the end of the file. A window without room grows on the heap:
-    /// from nothing to the idle size, from there to what a whole record needs.
+    /// One read from the socket; 0 is the end of the file.
     pub(super) async fn fill(&mut self) -> Result<usize, StreamError> {
-        if self.recv.capacity() == 0 {
-            self.recv.replace_buffer(Buffer::heap(IDLE_WINDOW_BYTES));
-        } else if self.recv.is_full() && self.recv.capacity() < HANDSHAKE_WINDOW_BYTES {
-            self.recv.replace_buffer(Buffer::heap(HANDSHAKE_WINDOW_BYTES));
-        }
-        self.socket.read_into(self.recv).await.map_err(StreamError::from_io)
+        fill(self.socket, self.recv).await
     }
+}
+
+/// Shows the plaintext of the next record to `sink`; `false` is the peer's orderly end.
+async fn next_record(
+    socket: &Socket,
+    session: &RefCell<TlsSession>,
+    recv: &mut RecvWindow,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<bool, StreamError> {
+    loop {
+        let progress = session.borrow_mut().advance(recv, sink)?;
+        match progress {
+            Progress::Plaintext(bytes) if bytes > 0 => return Ok(true),
+            Progress::PeerClosed | Progress::Closed => return Ok(false),
+            Progress::NeedRead => {
+                if fill(socket, recv).await? == 0 {
+                    session.borrow_mut().eof()?;
+                    return Ok(false);
+                }
+            }
+            // An empty record says nothing; control output goes out before the next record.
+            Progress::Plaintext(_) | Progress::Ready | Progress::Flush => {}
+        }
+    }
+}
+
+/// One read into the window. A window without room grows on the heap: from nothing to the idle
+/// size, from there to what a whole record needs.
+async fn fill(socket: &Socket, recv: &mut RecvWindow) -> Result<usize, StreamError> {
+    if recv.capacity() == 0 {
+        recv.replace_buffer(Buffer::heap(IDLE_WINDOW_BYTES));
+    } else if recv.is_full() && recv.capacity() < HANDSHAKE_WINDOW_BYTES {
+        recv.replace_buffer(Buffer::heap(HANDSHAKE_WINDOW_BYTES));
+    }
+    socket.read_into(recv).await.map_err(StreamError::from_io)
 }
 
 impl WriteHalf<'_> {
@@ -423,15 +429,19 @@ impl Spare {
     }
 
     pub(super) fn take(&mut self, limit: u64, sink: &mut dyn FnMut(&[u8])) -> usize {
-        let (wanted, _) = split_at_most(&self.bytes[self.start..], limit);
+        let (wanted, _) = split_at_most(self.unread(), limit);
         sink(wanted);
         let taken = wanted.len();
-        self.start += taken;
+        self.consume(taken);
+        taken
+    }
+
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.start += bytes;
         if self.is_empty() {
             // An idle connection keeps nothing, not even its capacity.
             *self = Self::default();
         }
-        taken
     }
 
     pub(super) fn unread(&self) -> &[u8] {

@@ -1,0 +1,196 @@
+//! The life of a server, whatever it serves: threads, listening, draining.
+//!
+//! Owns: one event loop a thread, each with its buffer pool and its share of the connections, and
+//! the way from serving to the end. Must never know what a connection carries.
+
+mod lifecycle;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+pub use lifecycle::{Lifecycle, Phase, Stop};
+
+use crate::io::{BUFFER_BYTES, BufferPool, Driver, Listener, Socket, Which};
+use crate::io::{listen, shutdown_sockets, spawn};
+
+/// What a server runs on.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where it listens; port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// What carries its input and output.
+    pub driver: Driver,
+    /// Event loops, one a thread.
+    pub threads: usize,
+    /// Buffers of each thread's pool.
+    pub buffers: usize,
+    /// Connections of each thread; one more is closed at once.
+    pub connections_max: usize,
+    /// How long requests in flight may go on once a drain has begun.
+    pub grace: Duration,
+}
+
+/// What a service finds on its thread.
+#[derive(Clone)]
+pub struct Context {
+    /// The thread's driver, for connections of its own.
+    pub driver: Driver,
+    /// The thread's buffers.
+    pub pool: BufferPool,
+    stop: Stop,
+}
+
+/// What is done with a connection.
+pub trait Service: 'static {
+    /// Serves one connection to its end.
+    fn serve(self: Rc<Self>, socket: Socket) -> impl Future<Output = ()>;
+}
+
+impl Context {
+    /// Whether no further request may begin.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.stop.phase() != Phase::Serving
+    }
+}
+
+/// Serves until `stop` says otherwise. `on_listening` hears the address once every thread is ready;
+/// `make` builds each thread's service.
+///
+/// # Errors
+///
+/// The address cannot be bound, or a thread's event loop or buffers cannot be set up.
+pub fn run<S: Service>(
+    plan: &Plan,
+    stop: &Stop,
+    make: impl Fn(Context) -> S + Sync,
+    on_listening: impl FnOnce(SocketAddr),
+) -> io::Result<()> {
+    let listener = listen(plan.listen)
+        .map_err(|error| explain(&error, &format!("cannot listen on {}", plan.listen)))?;
+    let address = listener.local_addr()?;
+    std::thread::scope(|scope| {
+        let (ready, readiness) = mpsc::channel();
+        let mut threads = Vec::with_capacity(plan.threads);
+        for number in 0..plan.threads {
+            let (listener, ready) = (listener.try_clone()?, ready.clone());
+            let (stop, make) = (stop.clone(), &make);
+            let body = move || {
+                let ended = plan.driver.run(serve_thread(plan, listener, stop, make, &ready));
+                if let Err(error) | Ok(Err(error)) = ended {
+                    // Nobody listens any more where the first failure was heard already.
+                    let _ = ready.send(Err(error));
+                }
+            };
+            let thread = std::thread::Builder::new().name(format!("ring-{number}"));
+            threads.push(thread.spawn_scoped(scope, body)?);
+        }
+        drop(ready);
+        for _ in 0..plan.threads {
+            let answer = readiness.recv().unwrap_or_else(|_| Err(io::Error::other("a thread died")));
+            if let Err(error) = answer {
+                stop.request(Phase::Stopped);
+                return Err(error);
+            }
+        }
+        on_listening(address);
+        for thread in threads {
+            thread.join().map_err(|_| io::Error::other("an event loop died"))?;
+        }
+        Ok(())
+    })
+}
+
+async fn serve_thread<S: Service>(
+    plan: &Plan,
+    listener: std::net::TcpListener,
+    mut stop: Stop,
+    make: &impl Fn(Context) -> S,
+    ready: &mpsc::Sender<io::Result<()>>,
+) -> io::Result<()> {
+    let listener = Listener::from_std(plan.driver, listener)?;
+    let (pool, warning) = BufferPool::new(plan.driver, plan.buffers, BUFFER_BYTES)?;
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    tracing::debug!(driver = %plan.driver, ?pool, "ready");
+    let context = Context { driver: plan.driver, pool, stop: stop.clone() };
+    let service = Rc::new(make(context));
+    // The receiver is gone only where another thread has failed, and then a stop follows.
+    let _ = ready.send(Ok(()));
+    let open = Open::default();
+    let mut accepting_ends = stop.clone();
+    let accepting = listener.accept_until(
+        async move { accepting_ends.reached(Phase::Draining).await },
+        |socket| {
+            if open.count.get() >= plan.connections_max {
+                tracing::warn!(peer = %socket.peer(), max = plan.connections_max, "full");
+                return;
+            }
+            let (service, guard) = (Rc::clone(&service), open.enter());
+            spawn(async move {
+                service.serve(socket).await;
+                drop(guard);
+            });
+        },
+    );
+    accepting.await;
+    drain(&open, &mut stop, plan.grace).await;
+    Ok(())
+}
+
+/// How long connections that were shut down have to notice. They have no more to wait for.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+async fn drain(open: &Open, stop: &mut Stop, grace: Duration) {
+    shutdown_sockets(Which::Idle);
+    tokio::select! {
+        () = open.emptied() => return,
+        () = tokio::time::sleep(grace) => {
+            tracing::warn!(connections = open.count.get(), "grace is over");
+        }
+        () = stop.reached(Phase::Stopped) => {}
+    }
+    shutdown_sockets(Which::All);
+    if tokio::time::timeout(STOP_TIMEOUT, open.emptied()).await.is_err() {
+        tracing::warn!(connections = open.count.get(), "connections did not end");
+    }
+}
+
+/// Counts the connections of a thread.
+#[derive(Clone, Default)]
+struct Open {
+    count: Rc<Cell<usize>>,
+    emptied: Rc<tokio::sync::Notify>,
+}
+
+struct OpenGuard(Open);
+
+impl Open {
+    fn enter(&self) -> OpenGuard {
+        self.count.set(self.count.get() + 1);
+        OpenGuard(self.clone())
+    }
+
+    async fn emptied(&self) {
+        while self.count.get() > 0 {
+            self.emptied.notified().await;
+        }
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+        self.0.emptied.notify_one();
+    }
+}
+
+fn explain(error: &io::Error, what: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}

@@ -1,0 +1,223 @@
+//! The header of a request.
+
+use std::borrow::Cow;
+
+use super::text::{cut, visible};
+use super::{Code, Failure, OPTIONS_BYTES_MAX, Operation, REQUEST_HEADER_BYTES, Version};
+use crate::auth::{TOKEN_BYTES_MAX, Token};
+
+const TOKEN_AT: usize = 4;
+const CHECKSUM_AT: usize = 36;
+const FILENAME_AT: usize = 52;
+const BODY_BYTES_AT: usize = 82;
+const OPERATION_AT: usize = 90;
+
+/// The 94 bytes of a request's header, as they came.
+///
+/// Reading them cannot fail; what they say is checked later, in the order that [`super::admit`]
+/// holds, because the first failure decides the answer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestHeader {
+    bytes: [u8; REQUEST_HEADER_BYTES],
+}
+
+impl RequestHeader {
+    /// Takes the bytes as they came.
+    #[must_use]
+    pub fn parse(bytes: &[u8; REQUEST_HEADER_BYTES]) -> Self {
+        Self { bytes: *bytes }
+    }
+
+    /// A header to send. A `filename` of more than 30 bytes is cut before the character that does
+    /// not fit; the whole of it can travel as the option `name`.
+    ///
+    /// # Panics
+    ///
+    /// Panics where v1.0 is given what it does not have, or more than [`OPTIONS_BYTES_MAX`] of
+    /// options: either would be our own mistake.
+    #[must_use]
+    pub fn new(
+        version: Version,
+        token: &Token,
+        checksum: [u8; 16],
+        filename: &str,
+        body_bytes: u64,
+        operation: Operation,
+        options_bytes: usize,
+    ) -> Self {
+        assert!(
+            version == Version::V1_1 || (options_bytes == 0 && operation != Operation::Status),
+            "v1.0 has neither options nor status"
+        );
+        assert!(options_bytes <= OPTIONS_BYTES_MAX, "{options_bytes} bytes of options");
+        let filename = cut(filename, BODY_BYTES_AT - FILENAME_AT);
+        // At most 4096 in the high half, which is 28 bits in all.
+        #[allow(clippy::cast_possible_truncation)]
+        let split = (options_bytes as u32) << 16 | u32::from(operation.id());
+
+        let mut bytes = [0; REQUEST_HEADER_BYTES];
+        bytes[..TOKEN_AT].copy_from_slice(&version.bytes());
+        bytes[TOKEN_AT..CHECKSUM_AT].copy_from_slice(token.field());
+        bytes[CHECKSUM_AT..FILENAME_AT].copy_from_slice(&checksum);
+        bytes[FILENAME_AT..][..filename.len()].copy_from_slice(filename.as_bytes());
+        bytes[BODY_BYTES_AT..OPERATION_AT].copy_from_slice(&body_bytes.to_be_bytes());
+        bytes[OPERATION_AT..].copy_from_slice(&split.to_be_bytes());
+        Self { bytes }
+    }
+
+    /// The same request in another version, for a tunnel between a client and a worker that speak
+    /// different ones. To v1.0 the length of the options is cleared, and the caller holds the block
+    /// back; there is no v1.0 of a status request.
+    #[must_use]
+    pub fn with_version(&self, version: Version) -> Self {
+        let mut bytes = self.bytes;
+        bytes[..TOKEN_AT].copy_from_slice(&version.bytes());
+        if version == Version::V1_0 {
+            bytes[OPERATION_AT..OPERATION_AT + 2].fill(0);
+        }
+        Self { bytes }
+    }
+
+    /// The same request with another token, for a master whose workers have their own.
+    #[must_use]
+    pub fn with_token(&self, token: &Token) -> Self {
+        let mut bytes = self.bytes;
+        bytes[TOKEN_AT..CHECKSUM_AT].copy_from_slice(token.field());
+        Self { bytes }
+    }
+
+    /// The version.
+    ///
+    /// # Errors
+    ///
+    /// `BAD_VERSION`, with the four bytes.
+    pub fn version(&self) -> Result<Version, Failure> {
+        let start: [u8; 4] = self.field(0);
+        Version::parse(&start).ok_or_else(|| {
+            Failure::new(Code::BadVersion, format!("unknown version `{}`", start.escape_ascii()))
+                .with_hint("this server speaks v1.0 and v1.1")
+        })
+    }
+
+    /// The field of the token as it was sent, for [`crate::auth::Tokens::accepts`].
+    #[must_use]
+    pub fn token(&self) -> &[u8] {
+        &self.bytes[TOKEN_AT..CHECKSUM_AT]
+    }
+
+    /// The announced checksum of the body.
+    #[must_use]
+    pub fn checksum(&self) -> [u8; 16] {
+        self.field(CHECKSUM_AT)
+    }
+
+    /// The name for a log line: without its padding, with `U+FFFD` where it was cut inside a
+    /// character, and with control characters escaped. It is informative and never a path.
+    #[must_use]
+    pub fn filename(&self) -> Cow<'_, str> {
+        let field = strip_nuls(&self.bytes[FILENAME_AT..BODY_BYTES_AT]);
+        visible(String::from_utf8_lossy(field))
+    }
+
+    /// The announced size of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> u64 {
+        u64::from_be_bytes(self.field(BODY_BYTES_AT))
+    }
+
+    /// The operation: the whole field in v1.0, its low 16 bits in v1.1.
+    ///
+    /// # Errors
+    ///
+    /// `BAD_OPERATION`, with the number.
+    pub fn operation(&self, version: Version) -> Result<Operation, Failure> {
+        let number = match version {
+            Version::V1_0 => self.operation_field(),
+            Version::V1_1 => self.operation_field() & 0xffff,
+        };
+        u16::try_from(number)
+            .ok()
+            .and_then(|id| Operation::from_id(id, version))
+            .ok_or_else(|| bad_operation(number, version))
+    }
+
+    /// The bytes of options between header and body: none in v1.0, the high 16 bits of the
+    /// operation in v1.1.
+    ///
+    /// # Errors
+    ///
+    /// `BAD_OPTION` over [`OPTIONS_BYTES_MAX`].
+    pub fn options_bytes(&self, version: Version) -> Result<usize, Failure> {
+        let bytes = match version {
+            Version::V1_0 => 0,
+            Version::V1_1 => usize::from(u16::from_be_bytes(self.field(OPERATION_AT))),
+        };
+        if bytes > OPTIONS_BYTES_MAX {
+            return Err(options_too_long(bytes));
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes on the wire.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; REQUEST_HEADER_BYTES] {
+        self.bytes
+    }
+
+    fn operation_field(&self) -> u32 {
+        u32::from_be_bytes(self.field(OPERATION_AT))
+    }
+
+    /// `N` bytes at an offset that the layout fixes.
+    fn field<const N: usize>(&self, offset: usize) -> [u8; N] {
+        std::array::from_fn(|index| self.bytes[offset + index])
+    }
+}
+
+/// The token stays out of logs.
+impl std::fmt::Debug for RequestHeader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let version: [u8; 4] = self.field(0);
+        f.debug_struct("RequestHeader")
+            .field("version", &version.escape_ascii().to_string())
+            .field("filename", &self.filename())
+            .field("body_bytes", &self.body_bytes())
+            .field("operation", &format_args!("{:#010x}", self.operation_field()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The refusal of an options block over the limit, whether announced or in hand.
+pub(super) fn options_too_long(bytes: usize) -> Failure {
+    let over = bytes - OPTIONS_BYTES_MAX;
+    Failure::new(
+        Code::BadOption,
+        format!("the options have {bytes} bytes, {over} over the limit of {OPTIONS_BYTES_MAX}"),
+    )
+}
+
+fn bad_operation(number: u32, version: Version) -> Failure {
+    let (message, hint) = match (number, version) {
+        (0, Version::V1_0) => {
+            ("operation 0 (status) does not exist in v1.0".to_owned(), "ask for the status in v1.1")
+        }
+        _ => (
+            format!("unknown operation {number}"),
+            if (1..=5).contains(&number.swap_bytes()) {
+                "the operation is big-endian, and this one came little-endian"
+            } else {
+                "1 is to JPG, 2 to PNG, 3 to WEBP, 4 to PDF, 5 to text"
+            },
+        ),
+    };
+    Failure::new(Code::BadOperation, message).with_hint(hint)
+}
+
+fn strip_nuls(field: &[u8]) -> &[u8] {
+    let start = field.iter().position(|&byte| byte != 0).unwrap_or(field.len());
+    let end = field.iter().rposition(|&byte| byte != 0).map_or(start, |last| last + 1);
+    &field[start..end]
+}
+
+const _: () = assert!(TOKEN_AT + TOKEN_BYTES_MAX == CHECKSUM_AT);
+const _: () = assert!(OPERATION_AT + 4 == REQUEST_HEADER_BYTES);
