@@ -258,7 +258,8 @@ mod tests {
             assert_eq!(loaded.token.reveal(), SECRET);
             assert!(!loaded.world_readable);
         }
-        assert!(load(b"t", 0o644).unwrap().world_readable);
+        assert!(load(b"t", 0o604).unwrap().world_readable);
+        assert!(!load(b"t", 0o640).unwrap().world_readable);
 
         let message = |contents: &[u8]| load(contents, 0o600).unwrap_err().to_string();
         assert!(message(b"a\nb\n").ends_with(": the token has a control character at byte 1"));

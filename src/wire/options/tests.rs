@@ -102,7 +102,6 @@ fn a_wrong_value_is_answered_with_the_right_ones() {
             // Where no operation takes the value, the operation is not what is wrong.
             for operation in [JPG, PDF, Operation::Status] {
                 let message = refused(format!("{key}={value}\n"), operation);
-
                 assert_eq!(message, format!("option `{key}` takes {takes}, not `{shown}`"));
             }
         }
