@@ -1,7 +1,7 @@
 //! Tokens: what a client shows to be served.
 //!
-//! Owns: reading, making and comparing tokens. Must never: show one in a message or a log line,
-//! leave one in memory that is given back, or compare one in a time that depends on its contents.
+//! Owns: reading, making and comparing tokens. Must never: show one in a message or a log line, or
+//! compare one in a time that depends on its contents.
 
 use std::fs::File;
 use std::io::Read;
@@ -215,4 +215,116 @@ fn normalize(field: &[u8]) -> Option<Zeroizing<[u8; TOKEN_BYTES_MAX]>> {
     let mut padded = Zeroizing::new([0; TOKEN_BYTES_MAX]);
     padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
     Some(padded)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECRET: &str = "super_secret_token_123456789012";
+
+    fn only(tokens: &[&str]) -> Tokens {
+        Tokens::Only(tokens.iter().map(|token| Token::parse(token).unwrap()).collect())
+    }
+
+    fn load(contents: &[u8], mode: u32) -> Result<LoadedToken, TokenError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(contents).unwrap();
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).unwrap();
+        Token::load(file.path())
+    }
+
+    #[test]
+    fn a_token_is_refused_with_the_reason_and_without_itself() {
+        let message = |text: &str| Token::parse(text).unwrap_err().to_string();
+        assert_eq!(message(""), "the token is empty");
+        assert_eq!(message(&"x".repeat(35)), "the token has 35 bytes, 3 over the limit of 32");
+        assert_eq!(message("ab\tc"), "the token has a control character at byte 2");
+        assert_eq!(message("a\0b"), "the token has a control character at byte 1");
+        assert_eq!(message(" ab"), "the token starts or ends with a space");
+        assert!(Token::parse(&"x".repeat(32)).is_ok());
+        assert_eq!(Token::parse("pass phrase").unwrap().reveal(), "pass phrase");
+    }
+
+    #[test]
+    fn a_file_holds_one_line() {
+        for contents in [SECRET.to_owned(), format!("{SECRET}\n"), format!("{SECRET}\r\n")] {
+            let loaded = load(contents.as_bytes(), 0o600).unwrap();
+            assert_eq!(loaded.token.reveal(), SECRET);
+            assert!(!loaded.world_readable);
+        }
+        assert!(load(b"t", 0o604).unwrap().world_readable);
+        assert!(!load(b"t", 0o640).unwrap().world_readable);
+
+        let message = |contents: &[u8]| load(contents, 0o600).unwrap_err().to_string();
+        assert!(message(b"a\nb\n").ends_with(": the token has a control character at byte 1"));
+        assert!(message(b"\n").ends_with(": the token is empty"));
+        assert!(message(b"\xff\n").ends_with(": the token is not UTF-8"));
+        assert!(message(&[b'x'; 33]).ends_with(": the token has 33 bytes, 1 over the limit of 32"));
+        let missing = Token::load(Path::new("/nonexistent/token")).unwrap_err().to_string();
+        assert!(missing.starts_with("cannot read /nonexistent/token: "), "{missing}");
+    }
+
+    #[test]
+    fn made_tokens_fill_the_field_and_differ() {
+        let (first, second) = (Token::generate().unwrap(), Token::generate().unwrap());
+        assert_eq!(first.reveal().len(), TOKEN_BYTES_MAX);
+        assert!(first.reveal().bytes().all(|byte| ALPHABET.contains(&byte)));
+        assert_ne!(first.reveal(), second.reveal());
+        assert_eq!(Token::parse(first.reveal()).unwrap().field(), first.field());
+    }
+
+    #[test]
+    fn debug_hides_a_token() {
+        assert_eq!(format!("{:?}", only(&["abc"])), "Only([Token(hidden)])");
+    }
+
+    #[test]
+    fn nuls_on_both_ends_do_not_count() {
+        let tokens = only(&[SECRET]);
+        for field in [format!("{SECRET}\0"), format!("\0{SECRET}"), SECRET.to_owned()] {
+            assert!(tokens.accepts(field.as_bytes()), "{field:?}");
+        }
+        let short = only(&["abc"]);
+        assert!(short.accepts(b"\0\0\0abc\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"));
+        assert!(!short.accepts(b"a\0bc"));
+        assert!(!short.accepts(b"abc\0d"));
+    }
+
+    #[test]
+    fn only_a_whole_token_is_accepted() {
+        let tokens = only(&["first", SECRET, "last"]);
+        assert!(tokens.accepts(b"first") && tokens.accepts(b"last"));
+        for wrong in ["", "\0\0\0", "firs", "first1", "First", "irst", "first "] {
+            assert!(!tokens.accepts(wrong.as_bytes()), "{wrong:?}");
+        }
+        assert!(!tokens.accepts(&[b'x'; 33]));
+        assert!(!Tokens::Only(Vec::new()).accepts(b""));
+        assert!(Tokens::Open.accepts(b"") && Tokens::Open.accepts(&[b'x'; 33]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_field_matches_if_and_only_if_its_stripped_bytes_are_the_token(
+            token in "[!-~]{1,32}",
+            field in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..40),
+                "\0{0,3}[!-~]{1,29}\0{0,3}".prop_map(String::into_bytes),
+            ],
+            before in 0..4_usize,
+        ) {
+            let tokens = Tokens::Only(vec![Token::parse(&token).unwrap()]);
+            let mut own = vec![0; before.min(TOKEN_BYTES_MAX - token.len())];
+            own.extend_from_slice(token.as_bytes());
+            own.resize(TOKEN_BYTES_MAX, 0);
+            prop_assert!(tokens.accepts(&own));
+            let text = String::from_utf8_lossy(&field);
+            prop_assert_eq!(tokens.accepts(&field), text.trim_matches('\0') == token);
+        }
+    }
 }

@@ -63,3 +63,81 @@ fn check_size(operation: Operation, body_bytes: u64, body_bytes_max: u64) -> Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::auth::Token;
+
+    const LIMIT: u64 = 100;
+
+    fn tokens() -> Tokens {
+        Tokens::Only(vec![Token::parse("right").unwrap()])
+    }
+
+    /// A header of raw parts, any of which may be wrong.
+    fn header(version: [u8; 4], token: &[u8], body_bytes: u64, operation: u32) -> RequestHeader {
+        let mut bytes = [0; 94];
+        bytes[..4].copy_from_slice(&version);
+        bytes[4..4 + token.len()].copy_from_slice(token);
+        bytes[82..90].copy_from_slice(&body_bytes.to_be_bytes());
+        bytes[90..].copy_from_slice(&operation.to_be_bytes());
+        RequestHeader::parse(&bytes)
+    }
+
+    fn refusal(header: &RequestHeader) -> (Option<Version>, Code) {
+        let (version, failure) = admit(header, &tokens(), LIMIT).unwrap_err();
+        (version, failure.code)
+    }
+
+    #[test]
+    fn the_first_failure_answers_in_the_version_that_was_asked_in() {
+        let too_large = LIMIT + 1;
+        let (old, new) = (Some(Version::V1_0), Some(Version::V1_1));
+        for (header, expected) in [
+            (header(*b"v9.9", b"wrong", too_large, 77), (None, Code::BadVersion)),
+            (header(*b"v1.0", b"wrong", too_large, 77), (old, Code::Unauthorized)),
+            (header(*b"v1.0", b"right", too_large, 77), (old, Code::BadOperation)),
+            (header(*b"v1.0", b"right", too_large, 4), (old, Code::TooLarge)),
+            (header(*b"v1.1", b"wrong", too_large, 0x1001_0006), (new, Code::Unauthorized)),
+            (header(*b"v1.1", b"right", too_large, 0x1001_0006), (new, Code::BadOperation)),
+            (header(*b"v1.1", b"right", too_large, 0x1001_0004), (new, Code::BadOption)),
+            (header(*b"v1.1", b"right", too_large, 0x1000_0004), (new, Code::TooLarge)),
+        ] {
+            assert_eq!(refusal(&header), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_may_have_the_limit_and_not_one_byte_more() {
+        let at_limit = header(*b"v1.0", b"right", LIMIT, 4);
+        assert!(admit(&at_limit, &tokens(), LIMIT).is_ok());
+        let over = header(*b"v1.0", b"right", u64::MAX, 4);
+        let (_, failure) = admit(&over, &tokens(), LIMIT).unwrap_err();
+        assert_eq!(
+            failure.message,
+            "the body has 18446744073709551615 bytes, 18446744073709551515 over the limit of 100"
+        );
+    }
+
+    #[test]
+    fn a_status_request_has_no_body() {
+        let status = admit(&header(*b"v1.1", b"right", 0, 0), &tokens(), LIMIT).unwrap();
+        assert_eq!(
+            status,
+            Admitted { version: Version::V1_1, operation: Operation::Status, options_bytes: 0 }
+        );
+        let with_body = header(*b"v1.1", b"right", 1, 0);
+        assert_eq!(refusal(&with_body), (Some(Version::V1_1), Code::TooLarge));
+        let old = header(*b"v1.0", b"right", 0, 0);
+        assert_eq!(refusal(&old), (Some(Version::V1_0), Code::BadOperation));
+    }
+
+    #[test]
+    fn an_open_worker_asks_for_no_token() {
+        let header = header(*b"v1.1", b"", 5, 0x0007_0001);
+        assert_eq!(admit(&header, &Tokens::Open, LIMIT).unwrap().options_bytes, 7);
+        assert_eq!(refusal(&header), (Some(Version::V1_1), Code::Unauthorized));
+    }
+}

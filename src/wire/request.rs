@@ -221,3 +221,172 @@ fn strip_nuls(field: &[u8]) -> &[u8] {
 
 const _: () = assert!(TOKEN_AT + TOKEN_BYTES_MAX == CHECKSUM_AT);
 const _: () = assert!(OPERATION_AT + 4 == REQUEST_HEADER_BYTES);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::convert::Target;
+
+    fn token() -> Token {
+        Token::parse("t0ken").unwrap()
+    }
+
+    fn header(version: Version, filename: &str, operation: Operation) -> RequestHeader {
+        let body_bytes = 0x0102_0304_0506_0708;
+        RequestHeader::new(
+            version,
+            &token(),
+            *b"0123456789abcdef",
+            filename,
+            body_bytes,
+            operation,
+            0,
+        )
+    }
+
+    fn with_operation_field(version: Version, number: u32) -> RequestHeader {
+        let mut bytes = header(version, "a", Operation::Convert(Target::Jpg)).to_bytes();
+        bytes[OPERATION_AT..].copy_from_slice(&number.to_be_bytes());
+        RequestHeader::parse(&bytes)
+    }
+
+    #[test]
+    fn a_v1_1_header_is_golden() {
+        let operation = Operation::Convert(Target::Text);
+        let header = RequestHeader::new(
+            Version::V1_1,
+            &token(),
+            *b"0123456789abcdef",
+            "ä.pdf",
+            0x0102,
+            operation,
+            4096,
+        );
+        let mut golden = b"v1.1t0ken".to_vec();
+        golden.extend_from_slice(&[0; 27]);
+        golden.extend_from_slice(b"0123456789abcdef\xc3\xa4.pdf");
+        golden.extend_from_slice(&[0; 24]);
+        golden.extend_from_slice(b"\0\0\0\0\0\0\x01\x02\x10\x00\x00\x05");
+        assert_eq!(header.to_bytes().to_vec(), golden);
+    }
+
+    #[test]
+    fn an_unknown_version_is_shown_escaped() {
+        let mut bytes = [0; REQUEST_HEADER_BYTES];
+        bytes[..4].copy_from_slice(b"G\x1b\xff`");
+        let failure = RequestHeader::parse(&bytes).version().unwrap_err();
+        assert_eq!(failure.code, Code::BadVersion);
+        assert_eq!(failure.message, "unknown version `G\\x1b\\xff``");
+    }
+
+    #[test]
+    fn v1_0_has_no_status_and_reads_all_four_bytes_of_the_operation() {
+        let failure = with_operation_field(Version::V1_0, 0).operation(Version::V1_0).unwrap_err();
+        assert_eq!(failure.message, "operation 0 (status) does not exist in v1.0");
+        let header = with_operation_field(Version::V1_0, 0x0001_0004);
+        let failure = header.operation(Version::V1_0).unwrap_err();
+        assert_eq!(
+            (failure.code, failure.message.as_str()),
+            (Code::BadOperation, "unknown operation 65540")
+        );
+        assert_eq!(header.options_bytes(Version::V1_0).unwrap(), 0);
+    }
+
+    #[test]
+    fn v1_1_splits_the_operation_into_id_and_length() {
+        let header = with_operation_field(Version::V1_1, 0x1000_0000);
+        assert_eq!(header.operation(Version::V1_1).unwrap(), Operation::Status);
+        assert_eq!(header.options_bytes(Version::V1_1).unwrap(), 4096);
+        let header = with_operation_field(Version::V1_1, 0x1001_0006);
+        let failure = header.operation(Version::V1_1).unwrap_err();
+        assert_eq!(failure.message, "unknown operation 6");
+        let failure = header.options_bytes(Version::V1_1).unwrap_err();
+        assert_eq!(failure.code, Code::BadOption);
+        assert_eq!(failure.message, "the options have 4097 bytes, 1 over the limit of 4096");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        let operation = Operation::Convert(Target::Jpg);
+        let long = format!("{}äb", "x".repeat(29));
+        assert_eq!(header(Version::V1_0, &long, operation).filename(), "x".repeat(29));
+        let exact = format!("{}ä", "x".repeat(28));
+        assert_eq!(header(Version::V1_0, &exact, operation).filename(), exact);
+    }
+
+    #[test]
+    fn a_name_cannot_write_to_the_log() {
+        let operation = Operation::Convert(Target::Jpg);
+        let name = header(Version::V1_0, "\0a\n\x1b[2J\0b", operation);
+        assert_eq!(name.filename(), "a\\n\\u{1b}[2J\\u{0}b");
+    }
+
+    #[test]
+    fn a_tunnel_changes_version_and_token_and_nothing_else() {
+        let operation = Operation::Convert(Target::Png);
+        let (old, new) =
+            (header(Version::V1_0, "a.png", operation), header(Version::V1_1, "a.png", operation));
+        assert_eq!(old.with_version(Version::V1_1), new);
+        assert_eq!(new.with_version(Version::V1_0), old);
+        let optioned = with_operation_field(Version::V1_1, 0x0020_0002);
+        assert_eq!(optioned.with_version(Version::V1_0), header(Version::V1_0, "a", operation));
+
+        let other = old.with_token(&Token::parse("other").unwrap());
+        assert_eq!(other.token()[..6], *b"other\0");
+        assert_eq!(other.with_token(&token()), old);
+    }
+
+    #[test]
+    fn debug_does_not_show_the_token() {
+        let shown =
+            format!("{:?}", header(Version::V1_0, "a.png", Operation::Convert(Target::Png)));
+        assert!(shown.contains("a.png"), "{shown}");
+        assert!(!shown.contains("t0ken") && !shown.contains("116, 48"), "{shown}");
+    }
+
+    fn any_target() -> impl Strategy<Value = Target> {
+        prop::sample::select(vec![
+            Target::Jpg,
+            Target::Png,
+            Target::Webp,
+            Target::Pdf,
+            Target::Text,
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            target in any_target(), checksum in any::<[u8; 16]>(), body_bytes in any::<u64>(),
+            filename in "[a-zA-Z0-9äß€ ]{0,10}", options_bytes in 0..=OPTIONS_BYTES_MAX,
+        ) {
+            let operation = Operation::Convert(target);
+            let header = RequestHeader::new(
+                Version::V1_1, &token(), checksum, &filename, body_bytes, operation, options_bytes,
+            );
+            let header = RequestHeader::parse(&header.to_bytes());
+            prop_assert_eq!(header.version(), Ok(Version::V1_1));
+            prop_assert_eq!(header.operation(Version::V1_1), Ok(operation));
+            prop_assert_eq!(header.options_bytes(Version::V1_1), Ok(options_bytes));
+            prop_assert_eq!(header.checksum(), checksum);
+            prop_assert_eq!(header.body_bytes(), body_bytes);
+            prop_assert_eq!(header.filename(), filename);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(
+            bytes in proptest::collection::vec(any::<u8>(), REQUEST_HEADER_BYTES),
+            version in prop::sample::select(vec![Version::V1_0, Version::V1_1]),
+        ) {
+            let mut bytes: [u8; REQUEST_HEADER_BYTES] = bytes.try_into().unwrap();
+            bytes[..4].copy_from_slice(&version.bytes());
+            let header = RequestHeader::parse(&bytes);
+            prop_assert!(!header.filename().chars().any(char::is_control));
+            let _ = (header.operation(version), header.options_bytes(version), format!("{header:?}"));
+            prop_assert_eq!(header.to_bytes(), bytes);
+        }
+    }
+}
