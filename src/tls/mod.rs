@@ -4,6 +4,7 @@
 //! and of a client, and certificates: made, loaded, described. Must never await, touch a socket or
 //! take rustls' process-wide provider, and is the only room that names rustls' connection types.
 
+pub mod certs;
 mod config;
 mod conn;
 mod error;
