@@ -92,7 +92,8 @@ pub fn run<S: Service>(
         }
         drop(ready);
         for _ in 0..plan.threads {
-            let answer = readiness.recv().unwrap_or_else(|_| Err(io::Error::other("a thread died")));
+            let answer =
+                readiness.recv().unwrap_or_else(|_| Err(io::Error::other("a thread died")));
             if let Err(error) = answer {
                 stop.request(Phase::Stopped);
                 return Err(error);
