@@ -8,6 +8,7 @@
 
 pub mod auth;
 pub mod convert;
+pub mod exchange;
 pub mod io;
 pub mod limits;
 pub mod master;
