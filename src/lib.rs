@@ -11,6 +11,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod convert;
+pub mod exchange;
 pub mod io;
 pub mod limits;
 pub mod master;

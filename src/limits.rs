@@ -60,6 +60,8 @@ pub struct ServerLimits {
     pub stall_timeout: Duration,
     /// A request as a whole: receiving, waiting, converting, sending.
     pub request_timeout: Duration,
+    /// One conversion, from its first instruction to its last.
+    pub convert_timeout: Duration,
     /// Waiting for buffers or for a place in the conversion queue.
     pub queue_timeout: Duration,
     /// Connecting to a worker, handshake included.
@@ -89,6 +91,7 @@ impl Default for ServerLimits {
             idle_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(300),
+            convert_timeout: Duration::from_secs(120),
             queue_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             linger_timeout: Duration::from_secs(30),

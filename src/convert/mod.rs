@@ -20,6 +20,7 @@ pub use options::{
 use crate::limits::ConvertLimits;
 
 /// The codecs that this build holds, one line each, for `fxsrv --version`.
+#[must_use]
 pub fn codecs() -> Vec<&'static str> {
     let mut lines = image::codecs();
     lines.extend([

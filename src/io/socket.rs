@@ -32,6 +32,9 @@ pub(super) struct SocketState {
     deadline: Cell<Option<Instant>>,
     read: Stall,
     write: Stall,
+    /// A read took too long: nothing comes in any more, and an answer can still go out.
+    read_expired: Cell<bool>,
+    /// A deadline or a write took too long: the socket is over.
     expired: Cell<bool>,
     idle: Cell<bool>,
 }
@@ -122,6 +125,7 @@ impl Socket {
             deadline: Cell::new(None),
             read: Stall::default(),
             write: Stall::default(),
+            read_expired: Cell::new(false),
             expired: Cell::new(false),
             idle: Cell::new(false),
         });
@@ -159,7 +163,8 @@ impl Socket {
         };
         self.state.read.disarm();
         window.filled(buffer, *result.as_ref().unwrap_or(&0));
-        self.state.judge(result, |read| *read == 0)
+        let expired = self.state.expired.get() || self.state.read_expired.get();
+        SocketState::judge(result, |read| *read == 0, expired)
     }
 
     /// Writes all that is pending in `window`. The window is empty afterwards, also after an error:
@@ -200,7 +205,7 @@ impl Socket {
         }
         self.state.write.disarm();
         window.sent(buffer);
-        self.state.judge(result, |()| false)
+        SocketState::judge(result, |()| false, self.state.expired.get())
     }
 
     /// Ends one or both directions at once; operations in flight there then end too.
@@ -215,11 +220,16 @@ impl Socket {
         self.state.deadline.set(deadline);
     }
 
-    /// How long a single read and a single write may take from now on, `None` for no limit. A peer
-    /// that stalls for longer is shut down as by a deadline.
+    /// How long a single read and a single write may take from now on, `None` for no limit. A late
+    /// write ends the socket; a late read ends only the receiving, so that the peer can be told.
     pub fn set_stall_limits(&self, read: Option<Duration>, write: Option<Duration>) {
         self.state.read.limit.set(read);
         self.state.write.limit.set(write);
+    }
+
+    /// How long a single read may take from now on.
+    pub fn set_read_stall_limit(&self, limit: Duration) {
+        self.state.read.limit.set(Some(limit));
     }
 
     /// Marks a connection that waits for its next request: a drain may close it at once.
@@ -230,7 +240,7 @@ impl Socket {
     /// Whether a deadline has ended this socket.
     #[must_use]
     pub fn has_expired(&self) -> bool {
-        self.state.expired.get()
+        self.state.expired.get() || self.state.read_expired.get()
     }
 
     /// Address of the other side.
@@ -250,18 +260,25 @@ impl SocketState {
     }
 
     pub(super) fn expire(&self, now: Instant) {
-        let due = [self.deadline.get(), self.read.due.get(), self.write.due.get()];
-        if !self.expired.get() && due.into_iter().flatten().any(|due| due <= now) {
+        let is_late = |due: &Cell<Option<Instant>>| due.get().is_some_and(|due| due <= now);
+        if !self.expired.get() && (is_late(&self.deadline) || is_late(&self.write.due)) {
             self.expired.set(true);
             let _ = self.shutdown(Shutdown::Both);
+        } else if !self.read_expired.get() && is_late(&self.read.due) {
+            self.read_expired.set(true);
+            let _ = self.shutdown(Shutdown::Read);
         }
     }
 
-    /// A shutdown by the deadline looks like an end of file or a broken pipe: say what it was.
-    fn judge<T>(&self, result: io::Result<T>, is_end: impl Fn(&T) -> bool) -> io::Result<T> {
+    /// A shutdown by a deadline looks like an end of file or a broken pipe: say what it was.
+    fn judge<T>(
+        result: io::Result<T>,
+        is_end: impl Fn(&T) -> bool,
+        expired: bool,
+    ) -> io::Result<T> {
         match result {
-            Ok(value) if !(self.expired.get() && is_end(&value)) => Ok(value),
-            Err(error) if !self.expired.get() => Err(error),
+            Ok(value) if !(expired && is_end(&value)) => Ok(value),
+            Err(error) if !expired => Err(error),
             _ => Err(io::ErrorKind::TimedOut.into()),
         }
     }

@@ -256,7 +256,7 @@ fn shutting_down_idle_sockets_leaves_busy_ones() {
         let (busy, mut busy_client) = accepted(&second, second_address).await;
         idle.set_idle(true);
         assert_eq!(open_sockets(), 2);
-        assert_eq!(shutdown_sockets(Which::Idle), 1);
+        shutdown_sockets(Which::Idle);
         assert_eq!(idle_client.read(&mut [0]).unwrap(), 0);
         busy.write_all(&mut sending(b"x")).await.unwrap();
         assert_eq!(busy_client.read(&mut [0]).unwrap(), 1);

@@ -3,14 +3,22 @@
 //! Owns: the way of a request from a client to a worker and back. Must never hold a whole body,
 //! write any of it to disk, or look into it.
 
+mod reply;
+mod service;
+mod tunnel;
+mod workers;
+
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::auth::Tokens;
 use crate::limits::ServerLimits;
-use crate::server::{Plan, Stop};
+use crate::server::{self, Plan, Stop};
 use crate::tls::{ClientTls, ServerTls};
 use crate::wire::Version;
+use service::{Master, Shared};
+use workers::Workers;
 
 /// What a master needs to know.
 pub struct Config {
@@ -36,6 +44,10 @@ pub struct Config {
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let _ = (config, stop, on_listening);
-    Ok(())
+    let Config { plan, tls, tokens, workers, worker_tls, worker_wire, limits } = config;
+    let shared = Arc::new(Shared { tls, tokens, worker_wire, limits });
+    let make = |context| {
+        Master::new(context, Arc::clone(&shared), Workers::new(&workers, worker_tls.clone()))
+    };
+    server::run(&plan, stop, make, on_listening)
 }

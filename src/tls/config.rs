@@ -122,6 +122,11 @@ impl ClientTls {
         Ok(Self(Arc::new(config)))
     }
 
+    #[cfg(test)]
+    pub(super) fn from_rustls(config: ClientConfig) -> Self {
+        Self(Arc::new(config))
+    }
+
     pub(super) fn rustls(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.0)
     }

@@ -10,6 +10,9 @@ mod conn;
 mod error;
 mod identity;
 mod session;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod verifier;
 
 pub use config::{ClientAuth, ClientTls, ServerTls, Trust, Versions};

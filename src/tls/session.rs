@@ -36,6 +36,10 @@ const HEADER_BYTES: usize = 5;
 /// Room for a `close_notify` (31 bytes at most) behind a key update that waits (27).
 const CLOSE_NOTIFY_BYTES_MAX: usize = 64;
 
+/// Control output that a peer can make us gather from one window of input before we insist on
+/// sending it. A handshake flight of ours is smaller, so that it leaves in one piece.
+const CONTROL_BYTES_MAX: usize = 16_384;
+
 /// What [`TlsSession::advance`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -166,10 +170,11 @@ impl TlsSession {
                         self.ready_said = true;
                         return Ok(Progress::Ready);
                     }
-                    if self.has_control() {
+                    let at_end = show_next && record_end.is_none();
+                    if self.has_control() && (at_end || self.control.len() >= CONTROL_BYTES_MAX) {
                         return Ok(Progress::Flush);
                     }
-                    if show_next && record_end.is_none() {
+                    if at_end {
                         return self.need_read(recv);
                     }
                     show_next = true;

@@ -136,21 +136,7 @@ impl TlsStream {
     ///
     /// The connection failed or ended before them.
     pub async fn read_exact(&mut self, out: &mut [u8]) -> Result<(), StreamError> {
-        let mut got = 0;
-        while got < out.len() {
-            let wanted = (out.len() - got) as u64;
-            let read = self
-                .read_half()
-                .read_at_most(wanted, &mut |plain| {
-                    out[got..got + plain.len()].copy_from_slice(plain);
-                    got += plain.len();
-                })
-                .await?;
-            if read == 0 {
-                return Err(StreamError::Closed { missing: wanted });
-            }
-        }
-        Ok(())
+        self.read_half().read_exact(out).await
     }
 
     /// Reads 1 to `limit` bytes of what comes next and shows them to `sink`, without a copy where
@@ -176,6 +162,15 @@ impl TlsStream {
         self.write_half().write_all(plain).await
     }
 
+    /// Seals `plain` to be sent with what follows, in one write.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn queue(&mut self, plain: &[u8]) -> Result<(), StreamError> {
+        self.write_half().queue(plain).await
+    }
+
     /// Puts pooled buffers under both windows, for the length of a request.
     pub fn attach(&mut self, [recv, send]: [Buffer; 2]) {
         self.attach_recv(recv);
@@ -188,6 +183,11 @@ impl TlsStream {
         if buffer.capacity() >= self.recv.unread_bytes() {
             self.recv.replace_buffer(buffer);
         }
+    }
+
+    /// Puts a pooled buffer under the sending window only, which must be flushed.
+    pub fn attach_send(&mut self, buffer: Buffer) {
+        self.send.replace_buffer(buffer);
     }
 
     /// Gives the pooled buffers back. What is unread stays, on the heap.
@@ -313,6 +313,38 @@ impl ReadHalf<'_> {
         Ok(shown)
     }
 
+    /// See [`TlsStream::read_exact`].
+    ///
+    /// # Errors
+    ///
+    /// The connection failed or ended before `out` was full.
+    pub async fn read_exact(&mut self, out: &mut [u8]) -> Result<(), StreamError> {
+        let mut got = 0;
+        while got < out.len() {
+            let missing = (out.len() - got) as u64;
+            let read = self
+                .read_at_most(missing, &mut |plain| {
+                    out[got..got + plain.len()].copy_from_slice(plain);
+                    got += plain.len();
+                })
+                .await?;
+            if read == 0 {
+                return Err(StreamError::Closed { missing });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends one or both directions of the connection; operations in flight there end too.
+    pub fn shutdown(&self, how: Shutdown) {
+        self.socket.shutdown(how);
+    }
+
+    /// How long a single read may take from now on.
+    pub fn set_stall_limit(&self, limit: Duration) {
+        self.socket.set_read_stall_limit(limit);
+    }
+
     /// Makes sure that plaintext waits; `false` is the peer's orderly end.
     async fn fill_spare(&mut self) -> Result<bool, StreamError> {
         if !self.spare.is_empty() {
@@ -370,12 +402,22 @@ impl WriteHalf<'_> {
     ///
     /// The connection failed.
     pub async fn write_all(&mut self, plain: &[u8]) -> Result<(), StreamError> {
+        self.queue(plain).await?;
+        self.flush().await
+    }
+
+    /// Seals `plain` to be sent with what follows, and sends only what finds no room.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn queue(&mut self, plain: &[u8]) -> Result<(), StreamError> {
         let mut rest = plain;
         while !rest.is_empty() {
             self.ensure_room();
             let taken = self.session.borrow_mut().seal(rest, self.send)?;
             rest = &rest[taken..];
-            if taken == 0 || rest.is_empty() {
+            if taken == 0 {
                 self.flush().await?;
             }
         }
@@ -408,6 +450,11 @@ impl WriteHalf<'_> {
         self.flush().await?;
         self.socket.shutdown(Shutdown::Write);
         Ok(())
+    }
+
+    /// Ends one or both directions of the connection; operations in flight there end too.
+    pub fn shutdown(&self, how: Shutdown) {
+        self.socket.shutdown(how);
     }
 
     /// A handshake and a short answer need no pooled buffer.

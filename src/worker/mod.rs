@@ -3,13 +3,20 @@
 //! Owns: what happens to a body between its arrival and the answer. Must never write any of it to
 //! disk, convert on a ring thread, or take memory for bytes that have not arrived.
 
+mod body;
+mod service;
+mod slots;
+
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::auth::Tokens;
 use crate::limits::{ConvertLimits, ServerLimits};
-use crate::server::{Plan, Stop};
+use crate::server::{self, Plan, Stop};
 use crate::tls::ServerTls;
+use service::{Shared, Worker};
+use slots::Slots;
 
 /// What a worker needs to know.
 pub struct Config {
@@ -33,6 +40,9 @@ pub struct Config {
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let _ = (config, stop, on_listening);
-    Ok(())
+    let Config { plan, tls, tokens, limits, convert_limits, slots } = config;
+    let slots = Slots::start(slots, convert_limits)?;
+    let shared = Arc::new(Shared { tls, tokens, limits, slots });
+    let make = |context| Worker::new(context, Arc::clone(&shared));
+    server::run(&plan, stop, make, on_listening)
 }

@@ -1,0 +1,164 @@
+//! Requests and answers on a connection: where the wire meets the transport, on the serving side.
+//!
+//! Owns: reading a request's head and checking it in the order of the specification, and answering
+//! so that the answer arrives whole. Must never touch a body but to drop it.
+
+use std::time::{Duration, Instant};
+
+use crate::auth::Tokens;
+use crate::limits::ServerLimits;
+use crate::transport::{RECORD_PLAIN_MAX, StreamError, TlsStream};
+use crate::wire::{
+    ChecksumKind, Failure, Operation, REQUEST_HEADER_BYTES, RequestHeader, RequestOptions, Version,
+    admit,
+};
+
+/// A request whose head is read and admitted; its body is still on the wire.
+#[derive(Debug)]
+pub struct Head {
+    /// The header as it came.
+    pub header: RequestHeader,
+    /// Its version, which is also the answer's.
+    pub version: Version,
+    /// What is asked for.
+    pub operation: Operation,
+    /// The options as they came; empty in v1.0.
+    pub options_block: Vec<u8>,
+    /// The options, read.
+    pub options: RequestOptions,
+}
+
+/// A request that is answered before its body is read.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The version of the answer.
+    pub version: Version,
+    /// Why.
+    pub failure: Failure,
+    /// The kind of the answer's checksum.
+    pub checksum: ChecksumKind,
+    /// What follows of this request, or `None` where that cannot be known.
+    pub unread_bytes: Option<u64>,
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It takes the next request.
+    Keep,
+    /// It is ended in order, and the client heard out.
+    Finish,
+}
+
+/// Waits for a request and reads its head. `None` is the client's orderly end.
+///
+/// # Errors
+///
+/// The connection failed, or a deadline passed.
+pub async fn read_head(
+    stream: &mut TlsStream,
+    tokens: &Tokens,
+    limits: &ServerLimits,
+    idle_timeout: Duration,
+) -> Result<Option<Result<Head, Refusal>>, StreamError> {
+    if !stream.wait_for_request(Instant::now() + idle_timeout).await? {
+        return Ok(None);
+    }
+    stream.socket().set_deadline(Some(Instant::now() + limits.header_timeout));
+    let mut bytes = [0; REQUEST_HEADER_BYTES];
+    stream.read_exact(&mut bytes).await?;
+    let header = RequestHeader::parse(&bytes);
+    let head = match admit(&header, tokens, limits.body_bytes_max) {
+        Ok(admitted) => {
+            let mut options_block = vec![0; admitted.options_bytes];
+            stream.read_exact(&mut options_block).await?;
+            read_options(header, admitted.version, admitted.operation, options_block)
+        }
+        Err((version, failure)) => Err(Refusal {
+            version: version.unwrap_or(Version::V1_0),
+            failure,
+            checksum: ChecksumKind::default(),
+            unread_bytes: version.and_then(|version| unread_bytes(&header, version)),
+        }),
+    };
+    stream.socket().set_deadline(Some(Instant::now() + limits.request_timeout));
+    Ok(Some(head))
+}
+
+fn read_options(
+    header: RequestHeader,
+    version: Version,
+    operation: Operation,
+    options_block: Vec<u8>,
+) -> Result<Head, Refusal> {
+    match RequestOptions::parse(&options_block, operation) {
+        Ok(options) => Ok(Head { header, version, operation, options_block, options }),
+        Err(failure) => Err(Refusal {
+            version,
+            failure,
+            checksum: ChecksumKind::default(),
+            unread_bytes: Some(header.body_bytes()),
+        }),
+    }
+}
+
+/// What follows a header that was refused, as far as its own numbers tell.
+fn unread_bytes(header: &RequestHeader, version: Version) -> Option<u64> {
+    let options = header.options_bytes(version).ok()?;
+    header.body_bytes().checked_add(options as u64)
+}
+
+/// Answers with `failure`, in the form of the version.
+///
+/// # Errors
+///
+/// The connection failed.
+pub async fn send_failure(
+    stream: &mut TlsStream,
+    version: Version,
+    checksum: ChecksumKind,
+    failure: &Failure,
+) -> Result<(), StreamError> {
+    let reply = match version {
+        Version::V1_0 => failure.reply_v1_0(),
+        Version::V1_1 => failure.reply_v1_1(checksum),
+    };
+    stream.write_all(&reply).await
+}
+
+/// Answers a refusal. In v1.1 the connection is kept where dropping the rest of the request is
+/// cheaper than a new connection.
+///
+/// # Errors
+///
+/// The connection failed.
+pub async fn refuse(
+    stream: &mut TlsStream,
+    refusal: &Refusal,
+    limits: &ServerLimits,
+) -> Result<Next, StreamError> {
+    send_failure(stream, refusal.version, refusal.checksum, &refusal.failure).await?;
+    match (refusal.version, refusal.unread_bytes) {
+        (Version::V1_1, Some(bytes)) if bytes <= limits.discard_bytes_max => {
+            discard(stream, bytes).await?;
+            Ok(Next::Keep)
+        }
+        _ => Ok(Next::Finish),
+    }
+}
+
+/// Reads `bytes` of a body and drops them.
+///
+/// # Errors
+///
+/// The connection failed or ended before them.
+pub async fn discard(stream: &mut TlsStream, bytes: u64) -> Result<(), StreamError> {
+    let mut left = bytes;
+    while left > 0 {
+        match stream.read_at_most(left.min(RECORD_PLAIN_MAX as u64), &mut |_| ()).await? {
+            0 => return Err(StreamError::Closed { missing: left }),
+            read => left -= read as u64,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! A master's connections.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::tunnel::{Outcome, Tunnel};
+use super::workers::{Upstream, Workers};
+use crate::auth::Tokens;
+use crate::exchange::{self, Head, Next, Refusal};
+use crate::io::Socket;
+use crate::limits::ServerLimits;
+use crate::server::{Context, Service};
+use crate::tls::ServerTls;
+use crate::transport::{StreamError, TlsStream};
+use crate::wire::{Code, Failure, Operation, ReplyHeader, Version};
+
+/// What all threads of a master share; nothing of it changes while it serves.
+pub(super) struct Shared {
+    pub(super) tls: ServerTls,
+    pub(super) tokens: Tokens,
+    pub(super) worker_wire: Version,
+    pub(super) limits: ServerLimits,
+}
+
+/// One thread of a master.
+pub(super) struct Master {
+    context: Context,
+    shared: Arc<Shared>,
+    workers: Workers,
+}
+
+impl Master {
+    pub(super) fn new(context: Context, shared: Arc<Shared>, workers: Workers) -> Self {
+        Self { context, shared, workers }
+    }
+
+    async fn serve_connection(&self, socket: Socket) -> Result<(), StreamError> {
+        let limits = &self.shared.limits;
+        let mut stream =
+            TlsStream::accept(socket, &self.shared.tls, limits.handshake_timeout).await?;
+        let mut idle_timeout = limits.header_timeout;
+        while !self.context.is_draining() {
+            let head =
+                exchange::read_head(&mut stream, &self.shared.tokens, limits, idle_timeout).await?;
+            let Some(head) = head else { break };
+            let next = match head.and_then(|head| self.check_worker_wire(head)) {
+                Ok(head) => self.serve_request(&mut stream, &head).await?,
+                Err(refusal) => self.refuse(&mut stream, &refusal).await?,
+            };
+            if next == Next::Finish {
+                break;
+            }
+            idle_timeout = limits.idle_timeout;
+        }
+        stream.finish(limits.linger_bytes_max(), limits.linger_timeout).await;
+        Ok(())
+    }
+
+    /// A v1.1 answer begins with the checksum of its body, and a v1.0 worker sends none: it could be
+    /// known only by holding the whole body here.
+    fn check_worker_wire(&self, head: Head) -> Result<Head, Refusal> {
+        let is_conversion = head.operation != Operation::Status;
+        if self.shared.worker_wire == Version::V1_1
+            || head.version == Version::V1_0
+            || !is_conversion
+        {
+            return Ok(head);
+        }
+        Err(Refusal {
+            version: head.version,
+            failure: Failure::new(Code::BadVersion, "the workers of this master speak v1.0 only")
+                .with_hint("send the request in v1.0 (`--wire v1.0`)"),
+            checksum: head.options.checksum,
+            unread_bytes: Some(head.header.body_bytes()),
+        })
+    }
+
+    async fn serve_request(
+        &self,
+        client: &mut TlsStream,
+        head: &Head,
+    ) -> Result<Next, StreamError> {
+        if head.operation == Operation::Status {
+            return self.answer_status(client, head).await;
+        }
+        let started = Instant::now();
+        let mut worker = match self.prepare(client).await {
+            Ok(worker) => worker,
+            Err(failure) => {
+                let refusal = Refusal {
+                    version: head.version,
+                    failure,
+                    checksum: head.options.checksum,
+                    unread_bytes: Some(head.header.body_bytes()),
+                };
+                return self.refuse(client, &refusal).await;
+            }
+        };
+        let shared = &self.shared;
+        let (worker_wire, limits) = (shared.worker_wire, &shared.limits);
+        let tunnel = Tunnel { head, worker_wire, limits };
+        let outcome = tunnel.run(client, &mut worker.stream).await;
+        client.detach();
+        let outcome = outcome?;
+        log_access(client, head, &outcome, worker.name(), started);
+        Ok(outcome.next)
+    }
+
+    /// Reaches a worker, and takes all the buffers that the request will need at once.
+    async fn prepare(&self, client: &mut TlsStream) -> Result<Upstream, Failure> {
+        let limits = &self.shared.limits;
+        let mut worker = self.workers.connect(self.context.driver, limits).await?;
+        let acquiring = self.context.pool.acquire::<4>();
+        let acquired = tokio::time::timeout(limits.queue_timeout, acquiring).await;
+        let [client_recv, client_send, worker_recv, worker_send] =
+            acquired.map_err(|_| self.out_of_buffers())?;
+        client.attach([client_recv, client_send]);
+        worker.stream.attach([worker_recv, worker_send]);
+        Ok(worker)
+    }
+
+    fn out_of_buffers(&self) -> Failure {
+        let requests = self.context.pool.count() / 4;
+        Failure::new(Code::Busy, format!("all buffers are taken by {requests} requests"))
+            .with_retry_after_ms(1_000)
+            .with_hint("try again after the given time; the operator may raise --buffers")
+    }
+
+    async fn refuse(&self, client: &mut TlsStream, refusal: &Refusal) -> Result<Next, StreamError> {
+        let Failure { code, message, .. } = &refusal.failure;
+        tracing::info!(peer = %client.peer(), code = code.name(), message, "refused");
+        exchange::refuse(client, refusal, &self.shared.limits).await
+    }
+
+    /// The master's own status; the workers' own is asked of them.
+    async fn answer_status(
+        &self,
+        client: &mut TlsStream,
+        head: &Head,
+    ) -> Result<Next, StreamError> {
+        let text = format!(
+            "role=master\nversion={}\nworkers={}\nin_flight={}\n",
+            env!("CARGO_PKG_VERSION"),
+            self.workers.count(),
+            self.workers.outstanding(),
+        );
+        let reply = ReplyHeader {
+            status: 0,
+            checksum: head.options.checksum.of(text.as_bytes()),
+            body_bytes: text.len() as u64,
+            retry_after_ms: 0,
+            convert_us: 0,
+        };
+        client.queue(&reply.encode()).await?;
+        client.write_all(text.as_bytes()).await?;
+        Ok(Next::Keep)
+    }
+}
+
+impl Service for Master {
+    async fn serve(self: Rc<Self>, socket: Socket) {
+        let peer = socket.peer();
+        if let Err(error) = self.serve_connection(socket).await {
+            if error.is_peer_gone() {
+                tracing::debug!(%peer, %error, "connection ended");
+            } else {
+                tracing::info!(%peer, %error, "connection failed");
+            }
+        }
+    }
+}
+
+fn log_access(client: &TlsStream, head: &Head, outcome: &Outcome, worker: &str, started: Instant) {
+    tracing::info!(
+        peer = %client.peer(),
+        id = head.options.id.as_deref(),
+        operation = head.operation.name(),
+        code = outcome.code,
+        bytes_in = head.header.body_bytes(),
+        bytes_out = outcome.bytes_out,
+        convert_us = outcome.convert_us,
+        total_us = started.elapsed().as_micros(),
+        worker,
+        "request"
+    );
+}

@@ -1,0 +1,211 @@
+//! One request through the tunnel: its body to the worker, the answer to the client, side by side.
+//!
+//! The worker may answer before it has all of the body, and either side may leave at any moment.
+//! What is in flight on a ring cannot be taken back, so that nothing here is raced or dropped: the
+//! upload is told to drop what it reads, or its socket is shut down, and it is awaited to its end.
+
+use std::cell::Cell;
+use std::net::Shutdown;
+use std::time::Instant;
+
+use super::reply::{self, ClientReply, NoReply};
+use crate::exchange::{Head, Next};
+use crate::limits::ServerLimits;
+use crate::transport::{ReadHalf, Relay, RelayError, StreamError, TlsStream, WriteHalf};
+use crate::wire::{Code, Failure, Version};
+
+/// A request on its way.
+pub(super) struct Tunnel<'a> {
+    pub(super) head: &'a Head,
+    pub(super) worker_wire: Version,
+    pub(super) limits: &'a ServerLimits,
+}
+
+/// What became of a request, for the access line.
+pub(super) struct Outcome {
+    pub(super) next: Next,
+    pub(super) code: &'static str,
+    pub(super) bytes_out: u64,
+    pub(super) convert_us: u32,
+}
+
+/// What the two directions tell each other.
+struct Shared {
+    upload: Relay,
+    /// The client is gone or stalls: its request is over.
+    client_failure: Cell<Option<ClientFailure>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ClientFailure {
+    Gone,
+    Stalled,
+}
+
+impl Tunnel<'_> {
+    /// Runs the request to its end.
+    ///
+    /// # Errors
+    ///
+    /// The client's connection failed; the worker's failures are answered.
+    pub(super) async fn run(
+        &self,
+        client: &mut TlsStream,
+        worker: &mut TlsStream,
+    ) -> Result<Outcome, StreamError> {
+        let stall = Some(self.limits.stall_timeout);
+        client.socket().set_stall_limits(stall, stall);
+        worker.socket().set_stall_limits(None, stall);
+        worker.socket().set_deadline(Some(Instant::now() + self.limits.request_timeout));
+        let head = self.head.header.with_version(self.worker_wire);
+        // A worker that is gone already shows in the answer that does not come.
+        let _ = worker.queue(&head.to_bytes()).await;
+        let _ = worker.queue(&self.head.options_block).await;
+        let shared = Shared {
+            upload: Relay::new(self.head.header.body_bytes()),
+            client_failure: Cell::new(None),
+        };
+        let (mut client_read, mut client_write) = client.split();
+        let (mut worker_read, mut worker_write) = worker.split();
+        let (uploaded, answered) = tokio::join!(
+            shared.upload(&mut client_read, &mut worker_write),
+            self.answer(&shared, &mut worker_read, &mut client_write),
+        );
+        client.socket().set_stall_limits(None, stall);
+        let mut outcome = answered?;
+        if uploaded.is_err() {
+            outcome.next = Next::Finish;
+        }
+        Ok(outcome)
+    }
+
+    /// Waits for the answer and relays it, or answers for a worker that fails to.
+    async fn answer(
+        &self,
+        shared: &Shared,
+        worker: &mut ReadHalf<'_>,
+        client: &mut WriteHalf<'_>,
+    ) -> Result<Outcome, StreamError> {
+        let reply = reply::read(worker, self.worker_wire, self.head.version).await;
+        if shared.client_failure.get() == Some(ClientFailure::Gone) {
+            return Err(StreamError::Closed { missing: shared.upload.left() });
+        }
+        let early = shared.upload.left() > 0;
+        if early {
+            shared.upload.discard();
+            // A write to the worker that is in flight ends by this; the answer still comes in.
+            worker.shutdown(Shutdown::Write);
+        }
+        let sent = match reply {
+            Ok(reply) => self.relay(reply, worker, client).await,
+            Err(error) => self.answer_for_worker(shared, error, client).await,
+        };
+        let next = match (&sent, self.head.version) {
+            (Err(_), _) => {
+                // The upload reads from a client that takes no answer: it ends too.
+                client.shutdown(Shutdown::Both);
+                Next::Finish
+            }
+            (Ok(_), Version::V1_1) if shared.upload.left() <= self.limits.discard_bytes_max => {
+                Next::Keep
+            }
+            (Ok(_), _) => {
+                client.close().await?;
+                Next::Finish
+            }
+        };
+        sent.map(|outcome| Outcome { next, ..outcome })
+    }
+
+    async fn relay(
+        &self,
+        reply: ClientReply,
+        worker: &mut ReadHalf<'_>,
+        client: &mut WriteHalf<'_>,
+    ) -> Result<Outcome, StreamError> {
+        worker.set_stall_limit(self.limits.stall_timeout);
+        client.queue(&reply.head).await?;
+        let download = Relay::new(reply.relay_bytes);
+        match download.run(worker, client).await {
+            Ok(()) => {}
+            Err(RelayError::To(error)) => return Err(error),
+            // The head is with the client already: an end without close_notify tells it that the
+            // answer is cut.
+            Err(RelayError::From(error)) => {
+                tracing::warn!(%error, missing = download.left(), "a worker died in its answer");
+                return Err(error);
+            }
+        }
+        Ok(Outcome {
+            next: Next::Keep,
+            code: reply.code,
+            bytes_out: reply.relay_bytes,
+            convert_us: reply.convert_us,
+        })
+    }
+
+    async fn answer_for_worker(
+        &self,
+        shared: &Shared,
+        error: NoReply,
+        client: &mut WriteHalf<'_>,
+    ) -> Result<Outcome, StreamError> {
+        let failure = match (shared.client_failure.get(), error) {
+            (Some(_), _) => Failure::new(
+                Code::Timeout,
+                format!("the body stalled with {} bytes still to come", shared.upload.left()),
+            )
+            .with_hint("check the connection and send again"),
+            (None, NoReply::Stream(StreamError::TimedOut)) => Failure::new(
+                Code::DeadlineExceeded,
+                format!("no answer within {} s", self.limits.request_timeout.as_secs()),
+            )
+            .with_hint("send a smaller file, or raise the request timeout"),
+            (None, NoReply::Stream(error)) => {
+                tracing::warn!(%error, "a worker died before its answer");
+                worker_failed("the worker ended before its answer")
+            }
+            (None, NoReply::Garbled(reason)) => {
+                tracing::error!(reason, "a worker's answer cannot be read");
+                worker_failed("the worker's answer cannot be read")
+            }
+        };
+        let bytes = match self.head.version {
+            Version::V1_0 => failure.reply_v1_0(),
+            Version::V1_1 => failure.reply_v1_1(self.head.options.checksum),
+        };
+        client.write_all(&bytes).await?;
+        let code = failure.code.name();
+        Ok(Outcome { next: Next::Keep, code, bytes_out: bytes.len() as u64, convert_us: 0 })
+    }
+}
+
+impl Shared {
+    /// Relays the body. A worker that takes no more of it does not end this: the client is heard
+    /// out, so that it hears its answer.
+    async fn upload(
+        &self,
+        client: &mut ReadHalf<'_>,
+        worker: &mut WriteHalf<'_>,
+    ) -> Result<(), StreamError> {
+        loop {
+            match self.upload.run(client, worker).await {
+                Ok(()) => return Ok(()),
+                Err(RelayError::To(_)) => self.upload.discard(),
+                Err(RelayError::From(error)) => {
+                    let stalled = matches!(error, StreamError::TimedOut);
+                    let failure =
+                        if stalled { ClientFailure::Stalled } else { ClientFailure::Gone };
+                    self.client_failure.set(Some(failure));
+                    // Without close_notify: the worker must not take the part for the whole.
+                    worker.shutdown(Shutdown::Both);
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+fn worker_failed(message: &str) -> Failure {
+    Failure::new(Code::WorkerFailed, message).with_hint("send the file again")
+}
