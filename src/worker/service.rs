@@ -141,7 +141,7 @@ impl Worker {
         stream.attach_send(buffer);
         match head.version {
             Version::V1_0 => {
-                stream.queue(&encode_reply_v1_0_header(result.bytes.len() as u64)).await?
+                stream.queue(&encode_reply_v1_0_header(result.bytes.len() as u64)).await?;
             }
             Version::V1_1 => {
                 let header = ReplyHeader {
