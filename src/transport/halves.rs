@@ -126,15 +126,17 @@ async fn next_record(
     }
 }
 
-/// One read into the window. A window without room grows on the heap: from nothing to the idle
-/// size, from there to what a whole record needs.
+/// One read into the window. It grows on the heap as it must: from nothing to the idle size, and
+/// once that is full to what a whole record needs, which the session wants to see room for.
 pub(super) async fn fill(socket: &Socket, recv: &mut RecvWindow) -> Result<usize, StreamError> {
     if recv.capacity() == 0 {
         recv.replace_buffer(Buffer::heap(IDLE_WINDOW_BYTES));
-    } else if recv.is_full() && recv.capacity() < HANDSHAKE_WINDOW_BYTES {
+    }
+    let read = socket.read_into(recv).await.map_err(StreamError::from_io)?;
+    if recv.is_full() && recv.capacity() < HANDSHAKE_WINDOW_BYTES {
         recv.replace_buffer(Buffer::heap(HANDSHAKE_WINDOW_BYTES));
     }
-    socket.read_into(recv).await.map_err(StreamError::from_io)
+    Ok(read)
 }
 
 impl WriteHalf<'_> {
