@@ -3,7 +3,8 @@
 //! The base direction of a line of the text is that of its first strong character. After wrapping,
 //! every line on the page goes through the Unicode Bidirectional Algorithm (UAX 9, by
 //! `unicode-bidi`) with that base, and its characters are written in visual order; combining marks
-//! stay behind their base (rule L3). There is no shaping and no mirroring.
+//! stay behind their base (rule L3). Brackets are mirrored (rule L4), as
+//! far as [`mirrored`] knows them. There is no shaping: Arabic letters stand alone.
 
 use std::ops::Range;
 
@@ -23,6 +24,17 @@ pub(super) fn turns(character: char) -> bool {
         | '\u{200f}' | '\u{202b}' | '\u{202e}' | '\u{2067}'
         | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}'
         | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+}
+
+/// The mirror image of a bracket: the pairs that people type, from `BidiMirroring.txt` of Unicode.
+pub(super) fn mirrored(character: char) -> Option<char> {
+    const PAIRS: [(char, char); 6] =
+        [('(', ')'), ('[', ']'), ('{', '}'), ('<', '>'), ('«', '»'), ('‹', '›')];
+    PAIRS.iter().find_map(|&(left, right)| match character {
+        _ if character == left => Some(right),
+        _ if character == right => Some(left),
+        _ => None,
+    })
 }
 
 /// Whether a line of the text has right to left as its base direction.

@@ -11,6 +11,7 @@ use subsetter::GlyphRemapper;
 use ttf_parser::{Face, GlyphId};
 
 use super::{
+    bidi,
     document::PdfFile,
     tounicode,
     typeface::{Glyph, Typeface, font_name, push_escaped},
@@ -41,6 +42,8 @@ pub(super) struct Embedded<'a> {
     fonts: Vec<Font>,
     /// Glyphs by code point; a block is made when its first character is met.
     blocks: Vec<Option<Box<[Glyph; 256]>>>,
+    /// Brackets that are drawn as their mirror image, at most twelve.
+    mirrored: Vec<(char, Glyph)>,
     ascii_advances: [u16; 128],
 }
 
@@ -79,22 +82,26 @@ impl<'a> Embedded<'a> {
         sources[0].open_font = Some(0);
         let fonts = vec![Font { source: 0, entries: Vec::new() }];
         let blocks = std::iter::repeat_with(|| None).take(BLOCKS).collect();
-        Ok(Self { sources, fonts, blocks, ascii_advances })
+        Ok(Self { sources, fonts, blocks, mirrored: Vec::new(), ascii_advances })
     }
 
     /// Gives a character that is met for the first time its code.
     #[cold]
     fn assign(&mut self, character: char) -> Glyph {
-        let glyph =
-            if character.is_control() { Glyph::DROPPED } else { self.assign_code(character) };
+        let glyph = if character.is_control() {
+            Glyph::DROPPED
+        } else {
+            self.assign_code(character, character)
+        };
         let block = self.blocks[character as usize >> 8]
             .get_or_insert_with(|| Box::new([GLYPH_UNKNOWN; 256]));
         block[character as usize & 0xff] = glyph;
         glyph
     }
 
-    fn assign_code(&mut self, character: char) -> Glyph {
-        let (source, glyph, advance) = self.choose(character);
+    /// A new code that reads back as `character` and is drawn as `drawn`.
+    fn assign_code(&mut self, character: char, drawn: char) -> Glyph {
+        let (source, glyph, advance) = self.choose(drawn);
         let index = match self.sources[source].open_font {
             Some(index) if self.fonts[index].entries.len() < CODES_PER_FONT => index,
             _ => {
@@ -139,6 +146,17 @@ impl Typeface for Embedded<'_> {
             }
         }
         self.assign(character)
+    }
+
+    fn mirrored_glyph(&mut self, character: char) -> Option<Glyph> {
+        let drawn = bidi::mirrored(character)?;
+        let known = self.mirrored.iter().find(|(known, _)| *known == character);
+        if let Some(&(_, glyph)) = known {
+            return Some(glyph);
+        }
+        let glyph = self.assign_code(character, drawn);
+        self.mirrored.push((character, glyph));
+        Some(glyph)
     }
 
     fn push_code(glyph: Glyph, content: &mut Vec<u8>) {

@@ -5,8 +5,6 @@
 //! before the character that would cross it; a single character that is wider than the frame stands
 //! alone and crosses it. Spaces and tabs at a break hang beyond the edge and are left out, but for
 //! one space, so that words on both sides stay apart for whoever reads the content in its order.
-//!
-//! A tab leads to the next multiple of eight advances of the digit zero.
 
 use std::io::Write as _;
 
@@ -19,17 +17,16 @@ use super::{
     frame::Frame,
     line_items::LineItems,
     lines::{End, Lines},
-    typeface::{Glyph, Typeface},
+    typeface::{Glyph, TabStops, Typeface},
 };
 use crate::convert::Error;
 
-/// Characters of one line on a page. Some readers take strings of at most 32,767 bytes (PDF 32000-1,
-/// annex C), and a code takes 4 at most (two bytes, both escaped). Only characters without advance
+/// Characters of one line on a page. Some readers take strings of at most 32,767 bytes (PDF
+/// 32000-1, annex C), and a code takes 4 at most (two bytes, both escaped). Only characters without advance
 /// can be so many.
 const LINE_CHARS_MAX: usize = 8_000;
 /// What follows a character that stands alone: combining marks, joiners.
 const CLUSTER_CHARS_MAX: usize = 64;
-const TAB_COLUMNS: u64 = 8;
 
 /// Lays text out, page by page.
 pub(super) struct Layout<F> {
@@ -37,7 +34,7 @@ pub(super) struct Layout<F> {
     face: F,
     file: PdfFile,
     ascii_advances: [u16; 128],
-    tab_advance: u64,
+    tab_stops: TabStops,
     /// Whether the text has a character that turns the direction; else no line is looked at twice.
     bidi: bool,
     /// Whether the current line of the text has right to left as its base direction.
@@ -64,7 +61,7 @@ impl<F: Typeface> Layout<F> {
             face,
             file,
             ascii_advances,
-            tab_advance: TAB_COLUMNS * u64::from(ascii_advances[usize::from(b'0')].max(1)),
+            tab_stops: TabStops::new(&ascii_advances),
             bidi,
             rtl: false,
             content: Vec::new(),
@@ -76,8 +73,8 @@ impl<F: Typeface> Layout<F> {
     /// Every line of the text begins a line on the page.
     pub(super) fn plain(&mut self, text: &str) -> Result<(), Error> {
         for (line, end) in Lines::new(text) {
-            // What follows the last end of line, or stands before a form feed, is no line of its own
-            // where it is empty.
+            // What follows the last end of line, or stands before a form feed, is no line of its
+            // own where it is empty.
             if !line.is_empty() || end == End::Line {
                 self.line(line)?;
             }
@@ -130,7 +127,7 @@ impl<F: Typeface> Layout<F> {
         while let Some(&byte) = text.as_bytes().get(at) {
             let length = if byte == b'\t' {
                 plain = false;
-                width += self.tab_advance - width % self.tab_advance;
+                width += self.tab_stops.way(width);
                 1
             } else if byte.is_ascii() {
                 width += u64::from(self.ascii_advances[usize::from(byte)]);
@@ -189,10 +186,10 @@ impl<F: Typeface> Layout<F> {
             self.face.push_text(text, &mut self.content);
             self.content.extend_from_slice(b")'\n");
         } else {
-            self.items.set(text, &mut self.face, self.tab_advance);
+            self.items.set(text, &mut self.face, self.tab_stops);
             let mut lead = 0;
             if self.bidi {
-                self.items.reorder(text, self.rtl);
+                self.items.reorder(text, self.rtl, &mut self.face);
                 if self.rtl {
                     let end = text.trim_end_matches(' ').len();
                     lead = self.frame.width_milli_em.saturating_sub(self.items.width(end));

@@ -6,7 +6,7 @@ use unicode_linebreak::{BreakClass, break_property};
 
 use super::{
     bidi,
-    typeface::{Glyph, Typeface, font_name},
+    typeface::{Glyph, TabStops, Typeface, font_name},
 };
 
 /// The characters of a line with their places.
@@ -30,7 +30,7 @@ struct Item {
 impl LineItems {
     /// Takes the characters of `text`. A tab is a space, so that words stay apart for readers which
     /// go by characters alone, and the rest of the way to its stop.
-    pub(super) fn set<F: Typeface>(&mut self, text: &str, face: &mut F, tab_advance: u64) {
+    pub(super) fn set<F: Typeface>(&mut self, text: &str, face: &mut F, tab_stops: TabStops) {
         self.items.clear();
         let mut x = 0;
         for (at, character) in text.char_indices() {
@@ -40,10 +40,9 @@ impl LineItems {
                 continue;
             }
             let advance = u64::from(glyph.advance);
-            let way = if is_tab { tab_advance - x % tab_advance } else { advance };
-            // A face whose space is wider than eight digits would step back here, and does not.
+            let way = if is_tab { tab_stops.way(x) } else { advance };
             let skip = way.saturating_sub(advance);
-            x += advance + skip;
+            x += way;
             let is_mark =
                 glyph.advance == 0 && break_property(character.into()) == BreakClass::CombiningMark;
             self.items.push(Item { glyph, at, skip, is_mark });
@@ -51,7 +50,7 @@ impl LineItems {
     }
 
     /// Puts the characters into visual order.
-    pub(super) fn reorder(&mut self, text: &str, base_rtl: bool) {
+    pub(super) fn reorder<F: Typeface>(&mut self, text: &str, base_rtl: bool, face: &mut F) {
         self.visual.clear();
         for run in bidi::visual_runs(text, base_rtl) {
             let start = self.items.partition_point(|item| item.at < run.range.start);
@@ -59,6 +58,11 @@ impl LineItems {
             let items = &mut self.items[start..end];
             if run.rtl {
                 items.reverse();
+                for item in items.iter_mut() {
+                    let character = text[item.at..].chars().next();
+                    let mirrored = character.and_then(|c| face.mirrored_glyph(c));
+                    item.glyph = mirrored.unwrap_or(item.glyph);
+                }
                 // Reversed, marks stand before their base; turned again, base and marks follow.
                 for cluster in items.chunk_by_mut(|left, _| left.is_mark) {
                     cluster.reverse();
@@ -79,7 +83,8 @@ impl LineItems {
         before.map(|item| u64::from(item.glyph.advance) + item.skip).sum()
     }
 
-    /// Appends the line to a content stream, `lead` thousandths of the font size from the left edge.
+    /// Appends the line to a content stream, `lead` thousandths of the font size from the left
+    /// edge.
     /// The first font is current before and after.
     pub(super) fn write<F: Typeface>(&self, lead: u64, font_size: f32, content: &mut Vec<u8>) {
         let mut strings = Strings { content, open: false };

@@ -23,6 +23,8 @@ mod layout;
 mod line_items;
 mod lines;
 mod standard;
+#[cfg(test)]
+mod tests;
 mod tounicode;
 mod typeface;
 

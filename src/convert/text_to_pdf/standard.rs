@@ -11,8 +11,8 @@ use super::{
 };
 use crate::convert::Error;
 
-/// Advances of Helvetica by `WinAnsi` code, in thousandths of the font size; 0 where the code has no
-/// character. From the Adobe Font Metrics of the Core 14 fonts (Helvetica.afm) and annex D.2 of
+/// Advances of Helvetica by `WinAnsi` code, in thousandths of the font size; 0 where the code has
+/// no character. From the Adobe Font Metrics of the Core 14 fonts (Helvetica.afm) and annex D.2 of
 /// PDF 32000-1, which assigns names to codes.
 #[rustfmt::skip]
 const ADVANCES: [u16; 256] = [

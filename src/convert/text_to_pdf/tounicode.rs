@@ -1,5 +1,5 @@
-//! The `CMap` that leads from character codes back to characters, so that a PDF's text can be copied
-//! and searched (PDF 32000-1, 9.10.3).
+//! The `CMap` that leads from character codes back to characters, so that a PDF's text can be
+//! copied and searched (PDF 32000-1, 9.10.3).
 
 use std::io::Write as _;
 
@@ -13,26 +13,22 @@ const SECTION_LINES_MAX: usize = 100;
 
 /// The map for codes 1, 2, 3... of two bytes, in the order of `characters`.
 pub(super) fn cmap(characters: impl Iterator<Item = char>) -> Vec<u8> {
-    let lines: Vec<String> = (1u16..=u16::MAX).zip(characters).map(line).collect();
+    let codes: Vec<(u16, char)> = (1..=u16::MAX).zip(characters).collect();
     let mut cmap = HEAD.to_vec();
-    for section in lines.chunks(SECTION_LINES_MAX) {
-        // Writing to a Vec does not fail.
+    // Writing to a Vec does not fail.
+    for section in codes.chunks(SECTION_LINES_MAX) {
         let _ = writeln!(cmap, "{} beginbfchar", section.len());
-        for line in section {
-            cmap.extend_from_slice(line.as_bytes());
+        for (code, character) in section {
+            let _ = write!(cmap, "<{code:04X}> <");
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(cmap, "{unit:04X}");
+            }
+            cmap.extend_from_slice(b">\n");
         }
         cmap.extend_from_slice(b"endbfchar\n");
     }
     cmap.extend_from_slice(TAIL);
     cmap
-}
-
-/// `<code> <UTF-16>`.
-fn line((code, character): (u16, char)) -> String {
-    let mut units = [0; 2];
-    let hex: String =
-        character.encode_utf16(&mut units).iter().map(|unit| format!("{unit:04X}")).collect();
-    format!("<{code:04X}> <{hex}>\n")
 }
 
 #[cfg(test)]

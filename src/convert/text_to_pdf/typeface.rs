@@ -30,6 +30,12 @@ pub(super) trait Typeface {
     /// The glyph of any character. The face notes that the character is used.
     fn glyph(&mut self, character: char) -> Glyph;
 
+    /// The glyph of a character in right-to-left text, where that is another: a bracket turned round,
+    /// which reads back as the bracket of the text.
+    fn mirrored_glyph(&mut self, _character: char) -> Option<Glyph> {
+        None
+    }
+
     /// Appends the code of `glyph` to an open string of a content stream, escaped.
     fn push_code(glyph: Glyph, content: &mut Vec<u8>);
 
@@ -46,6 +52,29 @@ pub(super) trait Typeface {
 
     /// Writes the fonts that were used, and gives the font resources by name.
     fn write_fonts(self, file: &mut PdfFile) -> Result<Dictionary, Error>;
+}
+
+const TAB_COLUMNS: u64 = 8;
+
+/// Where tabs lead to: multiples of eight advances of the digit zero.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TabStops {
+    distance: u64,
+    space: u64,
+}
+
+impl TabStops {
+    pub(super) fn new(ascii_advances: &[u16; 128]) -> Self {
+        let [space, zero] = [b' ', b'0'].map(|code| ascii_advances[usize::from(code)].into());
+        Self { distance: TAB_COLUMNS * u64::max(zero, 1), space }
+    }
+
+    /// How far a tab leads from `x`. A stop that is nearer than a space is passed over, since a tab
+    /// is drawn as a space and the rest of the way.
+    pub(super) fn way(&self, x: u64) -> u64 {
+        let way = self.distance - x % self.distance;
+        if way < self.space { way + self.distance } else { way }
+    }
 }
 
 /// The name of font resource number `index`.
