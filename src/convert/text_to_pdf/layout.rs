@@ -152,6 +152,9 @@ impl<F: Typeface> Layout<F> {
 
     /// Where to break `text`, of which all before `overflow` fits: at least one character is taken.
     fn break_before(&mut self, text: &str, overflow: usize) -> usize {
+        if let Some(at) = break_at_space(text.as_bytes(), overflow) {
+            return at;
+        }
         // The rules look at the character after a break, so it is part of the window; what they say
         // about the window's end is not asked for.
         let window = overflow + text[overflow..].chars().next().map_or(0, char::len_utf8);
@@ -187,14 +190,12 @@ impl<F: Typeface> Layout<F> {
             self.content.extend_from_slice(b")'\n");
         } else {
             self.items.set(text, &mut self.face, self.tab_stops);
-            let mut lead = 0;
             if self.bidi {
                 self.items.reorder(text, self.rtl, &mut self.face);
-                if self.rtl {
-                    let end = text.trim_end_matches(' ').len();
-                    lead = self.frame.width_milli_em.saturating_sub(self.items.width(end));
-                }
             }
+            // Less than nothing where the space at a break hangs over the left edge.
+            let free = self.frame.width_milli_em.cast_signed() - self.items.width();
+            let lead = if self.rtl { free } else { 0 };
             self.items.write::<F>(lead, self.frame.font_size, &mut self.content);
         }
         Ok(())
@@ -230,9 +231,41 @@ impl<F: Typeface> Layout<F> {
     }
 }
 
+/// The break of UAX 14 before `overflow` where it is plain to see, without the tables: after a space
+/// between ASCII letters or digits, with no more than those up to and including `overflow`.
+///
+/// Western prose is broken so nearly always, in half of the time.
+fn break_at_space(text: &[u8], overflow: usize) -> Option<usize> {
+    text.get(overflow).filter(|byte| byte.is_ascii_alphanumeric())?;
+    let space = text[..overflow].iter().rposition(|byte| !byte.is_ascii_alphanumeric())?;
+    let before = text.get(space.checked_sub(1)?)?;
+    (text[space] == b' ' && (before.is_ascii_alphanumeric() || b".,;".contains(before)))
+        .then_some(space + 1)
+}
+
 /// A line before a break, with one of the spaces that end it.
 fn hang(line: &str) -> &str {
     let end = line.trim_end_matches([' ', '\t']).len();
     let space = usize::from(end > 0 && line.as_bytes().get(end) == Some(&b' '));
     &line[..end + space]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_short_cut_breaks_where_the_tables_do(text in "[a-c1.,;:é(\"漢 -]{2,40}", at in 1usize..40) {
+            let Some(at) = (0..at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)) else {
+                return Ok(());
+            };
+            let tables = linebreaks(&text).map(|(at, _)| at).take_while(|&other| other <= at).last();
+            if let Some(found) = break_at_space(text.as_bytes(), at) {
+                prop_assert_eq!(Some(found), tables);
+            }
+        }
+    }
 }

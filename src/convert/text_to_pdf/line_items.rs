@@ -2,8 +2,6 @@
 
 use std::io::Write as _;
 
-use unicode_linebreak::{BreakClass, break_property};
-
 use super::{
     bidi,
     typeface::{Glyph, TabStops, Typeface, font_name},
@@ -23,8 +21,7 @@ struct Item {
     /// Where its character begins in the line.
     at: usize,
     /// Space after it, beyond its advance: what a tab skips.
-    skip: u64,
-    is_mark: bool,
+    skip: i64,
 }
 
 impl LineItems {
@@ -41,11 +38,9 @@ impl LineItems {
             }
             let advance = u64::from(glyph.advance);
             let way = if is_tab { tab_stops.way(x) } else { advance };
-            let skip = way.saturating_sub(advance);
+            let skip = way.saturating_sub(advance).cast_signed();
             x += way;
-            let is_mark =
-                glyph.advance == 0 && break_property(character.into()) == BreakClass::CombiningMark;
-            self.items.push(Item { glyph, at, skip, is_mark });
+            self.items.push(Item { glyph, at, skip });
         }
     }
 
@@ -63,10 +58,6 @@ impl LineItems {
                     let mirrored = character.and_then(|c| face.mirrored_glyph(c));
                     item.glyph = mirrored.unwrap_or(item.glyph);
                 }
-                // Reversed, marks stand before their base; turned again, base and marks follow.
-                for cluster in items.chunk_by_mut(|left, _| left.is_mark) {
-                    cluster.reverse();
-                }
                 self.visual.extend_from_slice(items);
                 // The search above needs the order of the text.
                 items.sort_unstable_by_key(|item| item.at);
@@ -77,16 +68,16 @@ impl LineItems {
         std::mem::swap(&mut self.items, &mut self.visual);
     }
 
-    /// Width of the characters that begin before byte `end` of the line.
-    pub(super) fn width(&self, end: usize) -> u64 {
-        let before = self.items.iter().filter(|item| item.at < end);
-        before.map(|item| u64::from(item.glyph.advance) + item.skip).sum()
+    /// Width of the whole line, in thousandths of the font size. A line has thousands of characters
+    /// at most, so the sum is far from its limits.
+    pub(super) fn width(&self) -> i64 {
+        self.items.iter().map(|item| i64::from(item.glyph.advance) + item.skip).sum()
     }
 
     /// Appends the line to a content stream, `lead` thousandths of the font size from the left
     /// edge.
     /// The first font is current before and after.
-    pub(super) fn write<F: Typeface>(&self, lead: u64, font_size: f32, content: &mut Vec<u8>) {
+    pub(super) fn write<F: Typeface>(&self, lead: i64, font_size: f32, content: &mut Vec<u8>) {
         let mut strings = Strings { content, open: false };
         strings.content.extend_from_slice(b"T*[");
         strings.skip(lead);
@@ -128,10 +119,10 @@ impl Strings<'_> {
     }
 
     /// `TJ` subtracts its numbers from the position. Writing to a Vec does not fail.
-    fn skip(&mut self, distance: u64) {
-        if distance > 0 {
+    fn skip(&mut self, distance: i64) {
+        if distance != 0 {
             self.close();
-            let _ = write!(self.content, "-{distance}");
+            let _ = write!(self.content, "{}", -distance);
         }
     }
 
