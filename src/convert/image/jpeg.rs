@@ -10,8 +10,8 @@ mod codec;
 #[path = "jpeg_turbo.rs"]
 mod codec;
 
-use super::frame::{Frame, check_side};
-use super::jpeg_header;
+use super::frame::{Frame, check_side, no_memory};
+use super::jpeg_header::{self, JpegHeader, broken_off};
 use super::side::{EXIF_PREFIX, SideData};
 use crate::convert::{Error, Options, Quality};
 use crate::limits::ConvertLimits;
@@ -24,6 +24,12 @@ const QUALITY_DEFAULT: u8 = 75;
 /// The frame header's numbers have 16 bits; libjpeg stops 35 below their end, and so do we.
 const SIDE_MAX: u32 = 65_500;
 
+/// More than decoders read ahead, so that what they find there is this and not the end.
+const FILLER_BYTES: usize = 64;
+
+/// Bits that no two of them would be read as the same, with codes that most Huffman tables have.
+const FILLERS: [u8; 4] = [0x00, 0x5a, 0xb6, 0x2d];
+
 /// A segment counts its own two bytes of length.
 const SEGMENT_BYTES_MAX: usize = 65_535 - 2;
 
@@ -35,8 +41,38 @@ pub(super) fn decode<'a>(
     limits: &ConvertLimits,
 ) -> Result<(Frame, SideData<'a>), Error> {
     let header = jpeg_header::read(input, limits)?;
-    let frame = codec::decode(input, &header)?;
+    let frame = if header.ended {
+        codec::decode(input, &header)?
+    } else {
+        decode_without_end(input, &header)?
+    };
     Ok((frame, header.side))
+}
+
+/// A file without its end marker is whole if its pixels do not depend on what comes after it.
+///
+/// Decoders do not say whether they ran out of data: they fill up. So the file is decoded with
+/// several endings, and must come out the same. That costs several times the time, for few files.
+fn decode_without_end(input: &[u8], header: &JpegHeader) -> Result<Frame, Error> {
+    // Half a marker at the end would make one with the filler.
+    let input = input.strip_suffix(b"\xff").unwrap_or(input);
+    let decode = |filler: u8| {
+        let mut ended = Vec::new();
+        let ending = [[filler; FILLER_BYTES].as_slice(), &[0xff, 0xd9]].concat();
+        ended
+            .try_reserve_exact(input.len() + ending.len())
+            .map_err(|_| no_memory((input.len() + ending.len()) as u64))?;
+        ended.extend_from_slice(input);
+        ended.extend(ending);
+        codec::decode(&ended, header)
+    };
+    let frame = decode(FILLERS[0])?;
+    for &filler in &FILLERS[1..] {
+        if decode(filler)? != frame {
+            return Err(broken_off(input));
+        }
+    }
+    Ok(frame)
 }
 
 /// `frame` has 8 bits and is `Grey`, `Rgb`, or `Rgba` whose alpha no longer counts.
@@ -89,6 +125,34 @@ fn push_segment(segments: &mut Vec<u8>, marker: u8, parts: &[&[u8]]) {
         segments.extend(length.to_be_bytes());
         for part in parts {
             segments.extend_from_slice(part);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::frame::{Channels, Depth};
+    use super::*;
+    use crate::convert::ErrorKind;
+
+    #[test]
+    fn a_file_that_lacks_only_its_end_marker_is_read_and_one_that_lacks_pixels_is_not() {
+        let limits = ConvertLimits::default();
+        let mut frame = Frame::new(40, 40, Channels::Grey, Depth::Eight).unwrap();
+        for (at, grey) in frame.pixels.iter_mut().enumerate() {
+            *grey = u8::try_from(at * at % 251).unwrap();
+        }
+        let file = encode(&frame, &SideData::default(), &Options::default(), &limits).unwrap();
+        let (whole, _) = decode(&file, &limits).unwrap();
+        for missing in [1, 2] {
+            let (frame, _) = decode(&file[..file.len() - missing], &limits).unwrap();
+            assert_eq!(frame, whole, "without {missing} bytes");
+        }
+        for missing in 4..100 {
+            let error = decode(&file[..file.len() - missing], &limits).err();
+            let kind = error.map(|error| error.kind);
+            assert_eq!(kind, Some(ErrorKind::Malformed), "without {missing} bytes");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A JPEG's markers, read before any decoder sees the file.
 //!
 //! The walk goes from segment to segment to the end-of-image marker. It finds the size before memory
-//! is taken, counts the scans, collects side data without copying it, and tells a file that breaks
-//! off from one that is merely damaged: decoders fill up what is missing in both.
+//! is taken, counts the scans, collects side data without copying it, and tells a file that may have
+//! broken off from one that is merely damaged: decoders fill up what is missing in both.
 
 use std::borrow::Cow;
 
@@ -39,6 +39,9 @@ pub(super) struct JpegHeader<'a> {
     pub(super) components: u8,
     pub(super) adobe: Option<AdobeTransform>,
     pub(super) scans: u32,
+    /// Whether the end-of-image marker is there. Without it, a file of one sequential scan may still
+    /// have all its pixels; others are refused here.
+    pub(super) ended: bool,
     pub(super) side: SideData<'a>,
 }
 
@@ -60,11 +63,8 @@ pub(super) fn read<'a>(input: &'a [u8], limits: &ConvertLimits) -> Result<JpegHe
             scans_max,
         ));
     }
-    if !walk.ended {
-        return Err(Error::malformed(format!(
-            "the JPEG breaks off: no end-of-image marker in {} bytes",
-            input.len()
-        )));
+    if !walk.ended && (walk.scans != 1 || !walk.sequential) {
+        return Err(broken_off(input));
     }
     let side = SideData {
         icc: assemble_icc(&mut walk.icc_chunks, limits)?,
@@ -72,12 +72,21 @@ pub(super) fn read<'a>(input: &'a [u8], limits: &ConvertLimits) -> Result<JpegHe
         xmp: walk.xmp.map(Cow::Borrowed),
     };
     side.check(limits)?;
-    Ok(JpegHeader { width, height, components, adobe: walk.adobe, scans: walk.scans, side })
+    let Walk { adobe, scans, ended, .. } = walk;
+    Ok(JpegHeader { width, height, components, adobe, scans, ended, side })
+}
+
+pub(super) fn broken_off(input: &[u8]) -> Error {
+    Error::malformed(format!(
+        "the JPEG breaks off: no end-of-image marker in {} bytes",
+        input.len()
+    ))
 }
 
 #[derive(Default)]
 struct Walk<'a> {
     frame: Option<(u32, u32, u8)>,
+    sequential: bool,
     adobe: Option<AdobeTransform>,
     exif: Option<&'a [u8]>,
     xmp: Option<&'a [u8]>,
@@ -114,7 +123,11 @@ impl<'a> Walk<'a> {
     fn segment(&mut self, marker: u8, body: &'a [u8], offset: usize) -> Result<(), Error> {
         match marker {
             // All frame headers: C0 to CF but for DHT, JPG and DAC.
-            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => self.frame_header(body)?,
+            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
+                self.frame_header(body)?;
+                // Baseline and extended sequential.
+                self.sequential = matches!(marker, 0xc0 | 0xc1);
+            }
             SOS => {
                 if self.frame.is_none() {
                     return Err(Error::malformed("the JPEG has a scan before its frame header"));
@@ -285,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_breaks_off_is_malformed_at_every_length() {
+    fn a_progressive_file_that_breaks_off_is_malformed_at_every_length() {
         let whole = file(&[frame_header(8, 8), scan()]);
         assert!(read(&whole, &ConvertLimits::default()).is_ok());
         for length in 2..whole.len() {

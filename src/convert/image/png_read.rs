@@ -51,7 +51,11 @@ pub(super) fn decode_packed<'a>(
         return Ok(None);
     }
     let mut palette = info.palette.as_deref().map(<[u8]>::to_vec);
-    let transparency = info.trns.as_deref().map(<[u8]>::to_vec);
+    let transparency = match (color, info.trns.as_deref()) {
+        // The decoder has dropped the upper byte of the clear grey, which the format wants.
+        (ColorType::Grayscale, Some(&[grey])) => Some(vec![0, grey]),
+        (_, transparency) => transparency.map(<[u8]>::to_vec),
+    };
     let bytes = reader
         .output_buffer_size()
         .ok_or_else(|| Error::malformed("the PNG's rows are longer than memory"))?;
