@@ -6,6 +6,7 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
+use md5::Digest as _;
 use support::*;
 
 const TO_PDF: u32 = 4;
@@ -41,7 +42,7 @@ fn a_v1_1_connection_serves_many_requests_in_order() {
         for expected in [0, 7, 0] {
             let reply = client.reply_v1_1();
             assert_eq!(reply.status, expected, "{}", String::from_utf8_lossy(&reply.body));
-            use md5::Digest as _;
+
             assert_eq!(reply.checksum[..], md5::Md5::digest(&reply.body)[..]);
         }
     });

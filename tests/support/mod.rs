@@ -1,6 +1,13 @@
 //! A master and a worker inside the test's process, and a plain client that shares no code with
 //! theirs: blocking sockets and rustls' buffered API.
-#![allow(dead_code, clippy::unwrap_used, clippy::missing_panics_doc)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate
+)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -254,7 +254,7 @@ fn transparent_pixels_take_the_background_in_a_jpg() {
     clear.pixels.fill(0);
     let palette = packed_png(16, 16, 1, true, 0);
     let options = Options { background: Background { rgb: [200, 30, 60] }, ..Options::default() };
-    let (frame, _) = {
+    let (frame, ()) = {
         let file = to(&plain_png(&clear), Target::Jpg, &options).unwrap();
         (decoded(&file).0, ())
     };
@@ -262,7 +262,7 @@ fn transparent_pixels_take_the_background_in_a_jpg() {
     let white = to(&plain_png(&clear), Target::Jpg, &Options::default()).unwrap();
     assert!(decoded(&white).0.pixels.iter().all(|&sample| sample >= 253));
     // Index 0 is clear and index 1 half clear, so the colour is somewhere between.
-    let (frame, _) = {
+    let (frame, ()) = {
         let file = to(&palette, Target::Jpg, &options).unwrap();
         (decoded(&file).0, ())
     };

@@ -15,7 +15,6 @@ const FONT_SIZE_PT_MAX: f32 = 288.0;
 
 const ID_BYTES_MAX: usize = 64;
 
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     Name,
