@@ -68,6 +68,8 @@ pub struct ServerLimits {
     pub connect_timeout: Duration,
     /// Hearing a client out after its answer, so that the answer arrives whole.
     pub linger_timeout: Duration,
+    /// The same between two requests: nothing of an exchange is open then, and a drain waits.
+    pub drain_linger_timeout: Duration,
     /// Body bytes that are read and dropped after a refusal to keep a connection; for more than
     /// this a new handshake is cheaper than the transfer (1 MiB takes about as much CPU as one).
     pub discard_bytes_max: u64,
@@ -95,6 +97,7 @@ impl Default for ServerLimits {
             queue_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             linger_timeout: Duration::from_secs(30),
+            drain_linger_timeout: Duration::from_secs(1),
             discard_bytes_max: MIB,
         }
     }

@@ -104,10 +104,11 @@ impl RecvWindow {
         self.end - self.start
     }
 
-    /// Whether no byte more can come in before some are discarded.
+    /// Whether no byte more can come in before some are discarded. A window without a buffer is
+    /// empty and not full.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.unread_bytes() == self.buffer.capacity()
+        self.unread_bytes() > 0 && self.unread_bytes() == self.buffer.capacity()
     }
 
     /// Size of the buffer below.

@@ -40,6 +40,7 @@ impl Master {
         let mut stream =
             TlsStream::accept(socket, &self.shared.tls, limits.handshake_timeout).await?;
         let mut idle_timeout = limits.header_timeout;
+        let mut linger_timeout = limits.drain_linger_timeout;
         while !self.context.is_draining() {
             let head =
                 exchange::read_head(&mut stream, &self.shared.tokens, limits, idle_timeout).await?;
@@ -49,11 +50,12 @@ impl Master {
                 Err(refusal) => self.refuse(&mut stream, &refusal).await?,
             };
             if next == Next::Finish {
+                linger_timeout = limits.linger_timeout;
                 break;
             }
             idle_timeout = limits.idle_timeout;
         }
-        stream.finish(limits.linger_bytes_max(), limits.linger_timeout).await;
+        stream.finish(limits.linger_bytes_max(), linger_timeout).await;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion, version};
 
-use super::error::TlsConfigError;
+use super::config_error::TlsConfigError;
 use super::identity::{Identity, Roots};
 use super::verifier::AnyServer;
 

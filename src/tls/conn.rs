@@ -10,7 +10,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
 };
 
-/// One side of a connection. Boxed, since a session moves about and these are more than 1 KiB.
+/// One side of a connection. Boxed, since a session moves about and these are large.
 pub(super) enum Conn {
     Client(Box<UnbufferedClientConnection>),
     Server(Box<UnbufferedServerConnection>),

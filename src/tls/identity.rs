@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::error::TlsConfigError;
+use super::config_error::TlsConfigError;
 
 /// A certificate chain with the private key of its first certificate. Clones share it.
 #[derive(Debug, Clone)]

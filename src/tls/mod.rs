@@ -6,6 +6,7 @@
 
 pub mod certs;
 mod config;
+mod config_error;
 mod conn;
 mod error;
 mod identity;
@@ -16,7 +17,8 @@ mod tests;
 mod verifier;
 
 pub use config::{ClientAuth, ClientTls, ServerTls, Trust, Versions};
-pub use error::{CertificateProblem, TlsConfigError, TlsError};
+pub use config_error::TlsConfigError;
+pub use error::{CertificateProblem, TlsError};
 pub use identity::{Identity, Roots};
 pub use session::{
     Progress, RECORD_OVERHEAD_BYTES, RECORD_PLAIN_BYTES_MAX, RECORD_WIRE_BYTES_MAX, TlsSession,

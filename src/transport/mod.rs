@@ -6,12 +6,14 @@
 //! where the two meet, for client, master, worker and store alike.
 
 mod error;
+mod halves;
 mod relay;
 mod stream;
 
 pub use error::StreamError;
+pub use halves::{ReadHalf, WriteHalf};
 pub use relay::{Relay, RelayError, RelayMode};
-pub use stream::{ReadHalf, TlsStream, WriteHalf};
+pub use stream::TlsStream;
 
 /// First read of a connection and of each further request. An idle connection holds this and no
 /// pooled buffer; a ClientHello or a small request often fits.

@@ -6,8 +6,7 @@
 
 use std::cell::Cell;
 
-use super::stream::{ReadHalf, WriteHalf};
-use super::{RECORD_PLAIN_MAX, StreamError};
+use super::{RECORD_PLAIN_MAX, ReadHalf, StreamError, WriteHalf};
 use crate::tls::{Progress, TlsSession};
 
 /// Room that a full record takes in a send window.

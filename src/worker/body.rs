@@ -18,13 +18,24 @@ pub(super) struct Body {
 pub(super) enum ReceiveError {
     /// The connection failed, and nobody is there to be answered.
     Stream(StreamError),
-    /// The request failed; the rest of the body is unread.
-    Failed { failure: Failure, unread_bytes: u64 },
+    /// The request failed; so much of the body is unread, or nobody knows whether it will come.
+    Failed { failure: Failure, unread_bytes: Option<u64> },
 }
 
-impl From<StreamError> for ReceiveError {
-    fn from(error: StreamError) -> Self {
-        Self::Stream(error)
+impl ReceiveError {
+    /// A sender that stalls can still be told; one that is gone cannot.
+    fn from_stream(error: StreamError, left: u64) -> Self {
+        match error {
+            StreamError::TimedOut => Self::Failed {
+                failure: Failure::new(
+                    Code::Timeout,
+                    format!("the body stalled with {left} bytes still to come"),
+                )
+                .with_hint("check the connection and send again"),
+                unread_bytes: None,
+            },
+            error => Self::Stream(error),
+        }
     }
 }
 
@@ -37,16 +48,17 @@ pub(super) async fn receive(stream: &mut TlsStream, head: &Head) -> Result<Body,
     let mut left = total;
     while left > 0 {
         make_room(&mut bytes, total)
-            .map_err(|failure| ReceiveError::Failed { failure, unread_bytes: left })?;
+            .map_err(|failure| ReceiveError::Failed { failure, unread_bytes: Some(left) })?;
         let room = (bytes.capacity() - bytes.len()) as u64;
         let read = stream
             .read_at_most(left.min(room), &mut |plain| {
                 hasher.update(plain);
                 bytes.extend_from_slice(plain);
             })
-            .await?;
+            .await
+            .map_err(|error| ReceiveError::from_stream(error, left))?;
         if read == 0 {
-            return Err(StreamError::Closed { missing: left }.into());
+            return Err(ReceiveError::Stream(StreamError::Closed { missing: left }));
         }
         left -= read as u64;
     }

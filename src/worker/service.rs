@@ -42,6 +42,7 @@ impl Worker {
         let mut stream =
             TlsStream::accept(socket, &self.shared.tls, limits.handshake_timeout).await?;
         let mut idle_timeout = limits.header_timeout;
+        let mut linger_timeout = limits.drain_linger_timeout;
         while !self.context.is_draining() {
             let head =
                 exchange::read_head(&mut stream, &self.shared.tokens, limits, idle_timeout).await?;
@@ -54,11 +55,12 @@ impl Worker {
                 }
             };
             if next == Next::Finish {
+                linger_timeout = limits.linger_timeout;
                 break;
             }
             idle_timeout = limits.idle_timeout;
         }
-        stream.finish(limits.linger_bytes_max(), limits.linger_timeout).await;
+        stream.finish(limits.linger_bytes_max(), linger_timeout).await;
         Ok(())
     }
 
@@ -76,7 +78,6 @@ impl Worker {
                     Err(ReceiveError::Stream(error)) => return Err(error),
                     Err(ReceiveError::Failed { failure, unread_bytes }) => {
                         let (version, checksum) = (head.version, head.options.checksum);
-                        let unread_bytes = Some(unread_bytes);
                         let refusal = Refusal { version, failure, checksum, unread_bytes };
                         return exchange::refuse(stream, &refusal, &self.shared.limits).await;
                     }
@@ -141,7 +142,7 @@ impl Worker {
         stream.attach_send(buffer);
         match head.version {
             Version::V1_0 => {
-                stream.queue(&encode_reply_v1_0_header(result.bytes.len() as u64)).await?
+                stream.queue(&encode_reply_v1_0_header(result.bytes.len() as u64)).await?;
             }
             Version::V1_1 => {
                 let header = ReplyHeader {

@@ -149,20 +149,16 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, load: &Load, limits: &ConvertLimits)
 /// Converts behind a wall: a panic is an answer and not the end of the thread.
 fn guarded(work: &Work, limits: &ConvertLimits) -> Result<Converted, Failure> {
     let convert = || convert::convert(&work.body, work.target, &work.options, limits);
-    match catch_unwind(AssertUnwindSafe(convert)) {
-        Ok(result) => {
-            let bytes = result?;
-            let checksum = work.checksum.of(&bytes);
-            Ok(Converted { bytes, checksum })
-        }
-        Err(_) => {
-            // The payload may quote the file: only the place, which the panic hook prints, is told.
-            let (target, bytes) = (work.target.name(), work.body.len());
-            tracing::error!(target, bytes, "a converter panicked");
-            Err(Failure::new(Code::WorkerFailed, "the converter failed on this file")
-                .with_hint("the service is unharmed; please report what made the file"))
-        }
-    }
+    let Ok(result) = catch_unwind(AssertUnwindSafe(convert)) else {
+        // The payload may quote the file: only the place, which the panic hook prints, is told.
+        let (target, bytes) = (work.target.name(), work.body.len());
+        tracing::error!(target, bytes, "a converter panicked");
+        return Err(Failure::new(Code::WorkerFailed, "the converter failed on this file")
+            .with_hint("the service is unharmed; please report what made the file"));
+    };
+    let bytes = result?;
+    let checksum = work.checksum.of(&bytes);
+    Ok(Converted { bytes, checksum })
 }
 
 impl Load {

@@ -17,7 +17,7 @@ use super::make::{
     CA_VALID_DAYS, LEAF_VALID_DAYS, PemPair, make_ca, make_client_leaf, make_server_leaf,
 };
 use super::{CA_NAME, CLIENT_NAME};
-use crate::tls::error::TlsConfigError;
+use crate::tls::config_error::TlsConfigError;
 use crate::tls::identity::{Identity, Roots};
 
 const CA_PEM: &str = "ca.pem";

@@ -10,7 +10,7 @@ use rcgen::{
 use rustls::pki_types::DnsName;
 use zeroize::Zeroizing;
 
-use crate::tls::error::TlsConfigError;
+use crate::tls::config_error::TlsConfigError;
 
 /// Validity of a leaf: the most that Apple's platforms accept of a server outside their own roots.
 pub const LEAF_VALID_DAYS: u32 = 825;

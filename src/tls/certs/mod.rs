@@ -1,7 +1,6 @@
 //! Certificates of our own: a CA, and a server's and a client's leaf that it signs.
 //!
-//! All keys are ECDSA P-256: every TLS library knows them, and a handshake signs about ten times
-//! faster than with RSA.
+//! All keys are ECDSA P-256: every TLS library knows them, and they make short certificates.
 
 mod dir;
 mod make;
@@ -11,7 +10,7 @@ pub use make::{
     CA_VALID_DAYS, LEAF_VALID_DAYS, PemPair, make_ca, make_client_leaf, make_server_leaf,
 };
 
-use super::error::TlsConfigError;
+use super::config_error::TlsConfigError;
 use super::identity::{Identity, Roots};
 
 /// Names of the subjects that [`CertDir::init`] and [`throwaway`] make.

@@ -166,3 +166,15 @@ fn an_end_without_close_notify_is_truncation() {
         assert_eq!(server.tls.eof(), Ok(()));
     }
 }
+
+#[test]
+fn damage_behind_our_own_close_notify_is_still_an_error() {
+    let (mut client, mut server) = connected(&client_tls(Versions::Tls13));
+    server.tls.close().unwrap();
+    server.sent();
+    client.seal(b"damaged");
+    let mut wire = client.sent();
+    wire[10] ^= 1;
+    let error = server.receive(&wire, WINDOW_BYTES).unwrap_err();
+    assert!(matches!(error, TlsError::Protocol { .. }), "{error}");
+}

@@ -1,5 +1,6 @@
 //! Peers that keep to the letter of TLS, or not even that, to hurt us.
 
+use proptest::prelude::*;
 use rustls::ContentType;
 
 use super::peer::{Forger, Peer};
@@ -186,4 +187,48 @@ fn an_alert_in_front_of_the_handshake_is_reported_as_one() {
     let error = client.receive(&[21, 3, 3, 0, 2, 2, 40], 1).unwrap_err();
     assert!(matches!(error, TlsError::PeerAlert { code: 40, .. }), "{error}");
     assert!(error.to_string().contains("found no acceptable parameters"), "{error}");
+}
+
+fn forgeries() -> impl Strategy<Value = Vec<(ContentType, Vec<u8>)>> {
+    let typ = prop_oneof![
+        4 => Just(ContentType::Handshake),
+        3 => Just(ContentType::ApplicationData),
+        1 => Just(ContentType::Alert),
+        1 => Just(ContentType::ChangeCipherSpec),
+    ];
+    // Small bytes: lengths that a short message can have, and types that exist.
+    let payload = prop::collection::vec(prop_oneof![3 => 0..3_u8, 1 => any::<u8>()], 0..12);
+    prop::collection::vec((typ, payload), 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
+
+    /// Whichever records come, in whichever pieces: no panic, and the first error stays.
+    #[test]
+    fn forged_records_between_seals_do_no_harm(
+        forgeries in forgeries(), tls12: bool, piece in 1..100_usize, close_at in 0..80_usize,
+    ) {
+        let (mut server, mut forger) = forged(&clients()[usize::from(tls12)].1);
+        let mut first_error = None;
+        for (turn, (typ, payload)) in forgeries.iter().enumerate() {
+            if turn == close_at {
+                let _outcome = server.tls.close();
+            }
+            let wire = forger.record(*typ, payload);
+            for piece in wire.chunks(piece) {
+                let outcome = server.receive(piece, piece.len());
+                let sealed = server.tls.seal(b"data", &mut server.send);
+                server.sent();
+                if let Some(error) = &first_error {
+                    prop_assert_eq!(&outcome, &Err(TlsError::clone(error)));
+                    prop_assert_eq!(&sealed, &Err(TlsError::clone(error)));
+                }
+                first_error = first_error.or(outcome.err());
+            }
+            if first_error.is_some() && server.recv.unread_bytes() > 1_000 {
+                break;
+            }
+        }
+    }
 }

@@ -15,8 +15,6 @@ const FONT_SIZE_PT_MAX: f32 = 288.0;
 
 const ID_BYTES_MAX: usize = 64;
 
-const PICTURES: &[Target] = &[Target::Jpg, Target::Png, Target::Webp];
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     Name,
@@ -153,49 +151,24 @@ impl Key {
         })
     }
 
-    /// Refuses an option that `operation` has no use for.
+    /// Refuses a layout of the other direction between text and PDF: `layout` is one key with two
+    /// meanings. Any other option may come with any operation, so that a caller with one set of
+    /// options for many conversions need not sort them; what an operation has no use for, it ignores.
     pub(super) fn check_operation(
         self,
         value: &Value,
         operation: Operation,
     ) -> Result<(), Failure> {
-        let Some(targets) = value.targets() else {
-            return Ok(());
-        };
-        if matches!(operation, Operation::Convert(target) if targets.contains(&target)) {
-            return Ok(());
-        }
-        let names: Vec<_> = targets.iter().map(|target| target.name()).collect();
-        let what = match value {
-            Value::PdfLayout(_) => "option `layout` with `flow` or `plain`".to_owned(),
-            Value::TextLayout(_) => "option `layout` with `reading` or `physical`".to_owned(),
-            _ => format!("option `{}`", self.name()),
-        };
-        let asked = match operation {
-            Operation::Status => "status".to_owned(),
-            Operation::Convert(target) => format!("conversion to {}", target.name()),
+        let takes = match (value, operation) {
+            (Value::PdfLayout(_), Operation::Convert(Target::Text)) => "`reading` or `physical`",
+            (Value::TextLayout(_), Operation::Convert(Target::Pdf)) => "`flow` or `plain`",
+            _ => return Ok(()),
         };
         Err(bad(format!(
-            "{what} belongs to conversions to {}, and this is a {asked}",
-            names.join(", ")
+            "option `{}` takes {takes} in a conversion to {}",
+            self.name(),
+            operation.name()
         )))
-    }
-}
-
-impl Value {
-    /// The conversions that take it; `None` where every request does.
-    fn targets(&self) -> Option<&'static [Target]> {
-        match self {
-            Self::Name(_) | Self::Checksum(_) | Self::Id(_) => None,
-            Self::Quality(_) => Some(&[Target::Jpg, Target::Webp]),
-            Self::Lossless(_) => Some(&[Target::Webp]),
-            Self::Background(_) => Some(&[Target::Jpg]),
-            Self::Metadata(_) | Self::Orient(_) => Some(PICTURES),
-            Self::Page(_) | Self::Margin(_) | Self::FontSize(_) | Self::PdfLayout(_) => {
-                Some(&[Target::Pdf])
-            }
-            Self::TextLayout(_) => Some(&[Target::Text]),
-        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Strict, because an option that is passed over in silence is a result that nobody asked for:
 //! a key may come once, an unknown one is refused by name, an empty line or a last line without its
-//! line feed is refused, and so is an option that the request's operation has no use for. A value is
-//! judged before that: one that no operation takes is called wrong, not misplaced.
+//! line feed is refused. A known option may come with any operation; one that has no use for it
+//! ignores it.
 
 mod key;
 #[cfg(test)]

@@ -122,37 +122,21 @@ fn the_ends_of_ranges_are_inside() {
 }
 
 #[test]
-fn an_option_of_another_operation_says_whose_it_is() {
-    assert_eq!(
-        refused("quality=80\n", PDF),
-        "option `quality` belongs to conversions to JPG, WEBP, and this is a conversion to PDF"
-    );
-    assert_eq!(
-        refused("layout=flow\n", TEXT),
-        "option `layout` with `flow` or `plain` belongs to conversions to PDF, \
-         and this is a conversion to text"
-    );
-    assert_eq!(
-        refused("orient=auto\n", Operation::Status),
-        "option `orient` belongs to conversions to JPG, PNG, WEBP, and this is a status"
-    );
-    for (block, takers) in [
-        ("quality=80\n", &[JPG, WEBP][..]),
-        ("lossless=0\n", &[WEBP]),
-        ("background=#000000\n", &[JPG]),
-        ("metadata=strip\n", &[JPG, PNG, WEBP]),
-        ("orient=auto\n", &[JPG, PNG, WEBP]),
-        ("page=a4\n", &[PDF]),
-        ("margin=1\n", &[PDF]),
-        ("font-size=9\n", &[PDF]),
-        ("layout=plain\n", &[PDF]),
-        ("layout=reading\n", &[TEXT]),
-    ] {
-        for operation in [Operation::Status, JPG, PNG, WEBP, PDF, TEXT] {
-            let taken = RequestOptions::parse(block.as_bytes(), operation).is_ok();
-            assert_eq!(taken, takers.contains(&operation), "{block:?} for {operation:?}");
-        }
+fn a_known_option_may_come_with_any_operation() {
+    let block = "quality=80\nlossless=1\nbackground=#000000\nmetadata=keep\norient=keep\n\
+                 page=legal\nmargin=1\nfont-size=9\n";
+    for operation in [Operation::Status, JPG, PNG, WEBP, PDF, TEXT] {
+        let options = parse(block, operation);
+        assert_eq!(options.convert.quality.map(Quality::value), Some(80), "{operation:?}");
     }
+}
+
+#[test]
+fn a_layout_of_the_other_direction_is_refused() {
+    assert!(refused("layout=flow\n", TEXT).contains("takes `reading` or `physical`"));
+    assert!(refused("layout=physical\n", PDF).contains("takes `flow` or `plain`"));
+    assert_eq!(parse("layout=flow\n", PDF).convert.pdf_layout, PdfLayout::Flow);
+    assert_eq!(parse("layout=physical\n", TEXT).convert.text_layout, TextLayout::Physical);
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! The calls into libwebp, and nothing else.
+//!
+//! There is no decoder for lossy WEBP without C that is as fast, and no encoder at all.
+#![allow(unsafe_code, reason = "libwebp is C; every block says why it is sound")]
+
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+
+use libwebp_sys as ffi;
+
+use super::frame::{Channels, Frame};
+use super::sink::Sink;
+
+/// What the head of a bitstream says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Features {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) has_alpha: bool,
+}
+
+/// How to encode.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Effort {
+    /// Quality 0 to 100 and method 0 to 6.
+    Lossy { quality: u8, method: c_int },
+    /// Level 0 to 9.
+    Lossless { level: c_int },
+}
+
+/// Reads the head of a file or of a bare bitstream; `None` where it is damaged or incomplete.
+pub(super) fn features(data: &[u8]) -> Option<Features> {
+    let mut features = MaybeUninit::<ffi::WebPBitstreamFeatures>::zeroed();
+    // SAFETY: the pointer and the length are those of a slice, and the structure is written by the
+    // callee. All of its fields are plain integers, for which zero is a value.
+    let (status, features) = unsafe {
+        let status = ffi::WebPGetFeatures(data.as_ptr(), data.len(), features.as_mut_ptr());
+        (status, features.assume_init())
+    };
+    (status == ffi::VP8StatusCode::VP8_STATUS_OK).then_some(Features {
+        width: u32::try_from(features.width).ok()?,
+        height: u32::try_from(features.height).ok()?,
+        has_alpha: features.has_alpha != 0,
+    })
+}
+
+/// Decodes into `rows`, each `stride` bytes after the one before: RGBA, or RGB without `alpha`.
+/// `false` where the data is damaged or incomplete, or the picture larger than `rows`.
+pub(super) fn decode_into(data: &[u8], alpha: bool, rows: &mut [u8], stride: usize) -> bool {
+    let Ok(stride) = c_int::try_from(stride) else { return false };
+    let decode = if alpha { ffi::WebPDecodeRGBAInto } else { ffi::WebPDecodeRGBInto };
+    // SAFETY: both pointers go with the lengths of their slices. The callee holds the picture's size
+    // against the length and the stride before it writes, and returns null where it does not fit.
+    let written =
+        unsafe { decode(data.as_ptr(), data.len(), rows.as_mut_ptr(), rows.len(), stride) };
+    !written.is_null()
+}
+
+/// Encodes a frame of 8-bit `Rgb` or `Rgba` into `sink`.
+pub(super) fn encode(frame: &Frame, effort: Effort, sink: &mut Sink) -> Result<(), String> {
+    let config = config(effort)?;
+    let mut picture = Picture(ffi::WebPPicture::new().map_err(|()| mismatch())?);
+    let side = |pixels: u32| c_int::try_from(pixels).map_err(|error| error.to_string());
+    picture.0.width = side(frame.width)?;
+    picture.0.height = side(frame.height)?;
+    picture.0.use_argb = config.lossless;
+    picture.0.writer = Some(write);
+    picture.0.custom_ptr = std::ptr::from_mut(sink).cast();
+    let stride = c_int::try_from(frame.row_bytes()).map_err(|error| error.to_string())?;
+    let import = if frame.channels == Channels::Rgba {
+        ffi::WebPPictureImportRGBA
+    } else {
+        ffi::WebPPictureImportRGB
+    };
+    if frame.pixels.len() < frame.row_bytes() * frame.height as usize || frame.pixel_bytes() < 3 {
+        return Err("the frame is smaller than it says".to_owned());
+    }
+    // SAFETY: the pixels are `height` rows of `stride` bytes, checked above; the picture was made by
+    // libwebp and is freed on drop. `sink` is borrowed for this whole function, and only the writer
+    // reaches it while `WebPEncode` runs.
+    let done = unsafe {
+        import(&raw mut picture.0, frame.pixels.as_ptr(), stride) != 0
+            && ffi::WebPEncode(&raw const config, &raw mut picture.0) != 0
+    };
+    if done { Ok(()) } else { Err(format!("{:?}", picture.0.error_code)) }
+}
+
+fn config(effort: Effort) -> Result<ffi::WebPConfig, String> {
+    let mut config = ffi::WebPConfig::new().map_err(|()| mismatch())?;
+    match effort {
+        Effort::Lossy { quality, method } => {
+            config.quality = f32::from(quality);
+            config.method = method;
+        }
+        Effort::Lossless { level } => {
+            // SAFETY: the structure is a local one that libwebp has filled.
+            let known = unsafe { ffi::WebPConfigLosslessPreset(&raw mut config, level) };
+            if known == 0 {
+                return Err(format!("there is no lossless level {level}"));
+            }
+            // The colour under transparent pixels counts as well.
+            config.exact = 1;
+        }
+    }
+    Ok(config)
+}
+
+fn mismatch() -> String {
+    "libwebp is of another version than its headers".to_owned()
+}
+
+/// A picture whose planes are freed on drop.
+struct Picture(ffi::WebPPicture);
+
+impl Drop for Picture {
+    fn drop(&mut self) {
+        // SAFETY: the structure was initialised by libwebp; freeing one without planes is allowed.
+        unsafe { ffi::WebPPictureFree(&raw mut self.0) };
+    }
+}
+
+/// Hands encoded bytes to the sink; zero stops the encoder.
+extern "C" fn write(data: *const u8, bytes: usize, picture: *const ffi::WebPPicture) -> c_int {
+    if bytes == 0 {
+        return 1;
+    }
+    // SAFETY: libwebp calls this from within `WebPEncode` with its own bytes and the picture that it
+    // was given, whose `custom_ptr` is the sink that `encode` holds exclusively. The sink does not
+    // panic, so nothing unwinds into C.
+    let (data, sink) = unsafe {
+        let sink: *mut c_void = (*picture).custom_ptr;
+        (std::slice::from_raw_parts(data, bytes), &mut *sink.cast::<Sink>())
+    };
+    c_int::from(sink.push(data))
+}

@@ -1,0 +1,249 @@
+//! The two halves of a connection, to be used beside each other.
+
+use std::cell::RefCell;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use super::{HANDSHAKE_WINDOW_BYTES, IDLE_WINDOW_BYTES, RECORD_PLAIN_MAX, StreamError};
+use crate::io::{Buffer, RecvWindow, SendWindow, Socket};
+use crate::tls::{Progress, TlsSession};
+
+/// The receiving half of a stream.
+pub struct ReadHalf<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) session: &'a RefCell<TlsSession>,
+    pub(super) recv: &'a mut RecvWindow,
+    pub(super) spare: &'a mut Spare,
+}
+
+/// The sending half of a stream.
+pub struct WriteHalf<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) session: &'a RefCell<TlsSession>,
+    pub(super) send: &'a mut SendWindow,
+}
+
+/// Plaintext of a record beyond what its reader asked for: at most one record.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl ReadHalf<'_> {
+    /// See [`TlsStream::read_at_most`].
+    ///
+    /// # Errors
+    ///
+    /// The connection failed, or was cut without an orderly end.
+    pub async fn read_at_most(
+        &mut self,
+        limit: u64,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<usize, StreamError> {
+        if !self.spare.is_empty() {
+            return Ok(self.spare.take(limit, sink));
+        }
+        let (spare, mut shown) = (&mut *self.spare, 0);
+        next_record(self.socket, self.session, self.recv, &mut |plain| {
+            let (wanted, rest) = split_at_most(plain, limit);
+            sink(wanted);
+            shown += wanted.len();
+            spare.push(rest);
+        })
+        .await?;
+        Ok(shown)
+    }
+
+    /// See [`TlsStream::read_exact`].
+    ///
+    /// # Errors
+    ///
+    /// The connection failed or ended before `out` was full.
+    pub async fn read_exact(&mut self, out: &mut [u8]) -> Result<(), StreamError> {
+        let mut got = 0;
+        while got < out.len() {
+            let missing = (out.len() - got) as u64;
+            let read = self
+                .read_at_most(missing, &mut |plain| {
+                    out[got..got + plain.len()].copy_from_slice(plain);
+                    got += plain.len();
+                })
+                .await?;
+            if read == 0 {
+                return Err(StreamError::Closed { missing });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends one or both directions of the connection; operations in flight there end too.
+    pub fn shutdown(&self, how: Shutdown) {
+        self.socket.shutdown(how);
+    }
+
+    /// How long a single read may take from now on.
+    pub fn set_stall_limit(&self, limit: Duration) {
+        self.socket.set_read_stall_limit(limit);
+    }
+
+    /// Makes sure that plaintext waits; `false` is the peer's orderly end.
+    pub(super) async fn fill_spare(&mut self) -> Result<bool, StreamError> {
+        if !self.spare.is_empty() {
+            return Ok(true);
+        }
+        let spare = &mut *self.spare;
+        next_record(self.socket, self.session, self.recv, &mut |plain| spare.push(plain)).await
+    }
+
+    /// One read from the socket; 0 is the end of the file.
+    pub(super) async fn fill(&mut self) -> Result<usize, StreamError> {
+        fill(self.socket, self.recv).await
+    }
+}
+
+/// Shows the plaintext of the next record to `sink`; `false` is the peer's orderly end.
+async fn next_record(
+    socket: &Socket,
+    session: &RefCell<TlsSession>,
+    recv: &mut RecvWindow,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<bool, StreamError> {
+    loop {
+        let progress = session.borrow_mut().advance(recv, sink)?;
+        match progress {
+            Progress::Plaintext(bytes) if bytes > 0 => return Ok(true),
+            Progress::PeerClosed | Progress::Closed => return Ok(false),
+            Progress::NeedRead => {
+                if fill(socket, recv).await? == 0 {
+                    session.borrow_mut().eof()?;
+                    return Ok(false);
+                }
+            }
+            // An empty record says nothing; control output goes out before the next record.
+            Progress::Plaintext(_) | Progress::Ready | Progress::Flush => {}
+        }
+    }
+}
+
+/// One read into the window. It grows on the heap as it must: from nothing to the idle size, and
+/// once that is full to what a whole record needs, which the session wants to see room for.
+pub(super) async fn fill(socket: &Socket, recv: &mut RecvWindow) -> Result<usize, StreamError> {
+    if recv.capacity() == 0 {
+        recv.replace_buffer(Buffer::heap(IDLE_WINDOW_BYTES));
+    }
+    let read = socket.read_into(recv).await.map_err(StreamError::from_io)?;
+    if recv.is_full() && recv.capacity() < HANDSHAKE_WINDOW_BYTES {
+        recv.replace_buffer(Buffer::heap(HANDSHAKE_WINDOW_BYTES));
+    }
+    Ok(read)
+}
+
+impl WriteHalf<'_> {
+    /// Seals and sends all of `plain`.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn write_all(&mut self, plain: &[u8]) -> Result<(), StreamError> {
+        self.queue(plain).await?;
+        self.flush().await
+    }
+
+    /// Seals `plain` to be sent with what follows, and sends only what finds no room.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn queue(&mut self, plain: &[u8]) -> Result<(), StreamError> {
+        let mut rest = plain;
+        while !rest.is_empty() {
+            self.ensure_room();
+            let taken = self.session.borrow_mut().seal(rest, self.send)?;
+            rest = &rest[taken..];
+            if taken == 0 {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is sealed and what the session itself has to say.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn flush(&mut self) -> Result<(), StreamError> {
+        loop {
+            self.ensure_room();
+            let all_moved = self.session.borrow_mut().flush_control(self.send);
+            self.socket.write_all(self.send).await.map_err(StreamError::from_io)?;
+            if all_moved {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends close_notify, then FIN.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn close(&mut self) -> Result<(), StreamError> {
+        self.session.borrow_mut().close()?;
+        self.flush().await?;
+        self.socket.shutdown(Shutdown::Write);
+        Ok(())
+    }
+
+    /// Ends one or both directions of the connection; operations in flight there end too.
+    pub fn shutdown(&self, how: Shutdown) {
+        self.socket.shutdown(how);
+    }
+
+    /// A handshake and a short answer need no pooled buffer.
+    fn ensure_room(&mut self) {
+        if self.send.capacity() == 0 {
+            let record = TlsSession::sealed_bytes(RECORD_PLAIN_MAX);
+            self.send.replace_buffer(Buffer::heap(record));
+        }
+    }
+}
+
+impl Spare {
+    pub(super) fn push(&mut self, plain: &[u8]) {
+        if self.is_empty() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(plain);
+    }
+
+    pub(super) fn take(&mut self, limit: u64, sink: &mut dyn FnMut(&[u8])) -> usize {
+        let (wanted, _) = split_at_most(self.unread(), limit);
+        sink(wanted);
+        let taken = wanted.len();
+        self.consume(taken);
+        taken
+    }
+
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.start += bytes;
+        if self.is_empty() {
+            // An idle connection keeps nothing, not even its capacity.
+            *self = Self::default();
+        }
+    }
+
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+}
+
+fn split_at_most(plain: &[u8], limit: u64) -> (&[u8], &[u8]) {
+    plain.split_at(usize::try_from(limit).map_or(plain.len(), |limit| limit.min(plain.len())))
+}
