@@ -9,9 +9,7 @@ use super::{Answer, ClientConfig, ClientError, Progress, Request, Wire};
 use crate::convert;
 use crate::io::{BUFFER_BYTES, Buffer, Socket};
 use crate::transport::{StreamError, TlsStream};
-use crate::wire::{
-    ChecksumKind, Code, Operation, RequestHeader, RequestOptions, Version,
-};
+use crate::wire::{ChecksumKind, Code, Operation, RequestHeader, RequestOptions, Version};
 
 /// A name is informative: more than a file system's 255 bytes tells nobody anything.
 const NAME_BYTES_MAX: usize = 255;
@@ -168,11 +166,10 @@ impl Connection {
     async fn open(&self) -> Result<TlsStream, ClientError> {
         let (server, limits) = (&self.config.server, &self.config.limits);
         let unreachable = |source| ClientError::Unreachable { server: server.clone(), source };
-        let addresses: Vec<SocketAddr> =
-            tokio::net::lookup_host((server.host(), server.port()))
-                .await
-                .map_err(|error| unreachable(named(&error, "its name is not known")))?
-                .collect();
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((server.host(), server.port()))
+            .await
+            .map_err(|error| unreachable(named(&error, "its name is not known")))?
+            .collect();
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
         for address in addresses {
             match Socket::connect(self.config.driver, address, limits.connect_timeout).await {

@@ -47,7 +47,9 @@ pub enum ClientError {
         expected: u64,
     },
     /// The answer is not what its checksum says.
-    #[error("the answer is damaged: its checksum is {computed:032x}, and {announced:032x} was announced")]
+    #[error(
+        "the answer is damaged: its checksum is {computed:032x}, and {announced:032x} was announced"
+    )]
     Damaged {
         /// Of what arrived.
         computed: u128,
