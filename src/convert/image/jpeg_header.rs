@@ -33,6 +33,10 @@ pub(super) struct AdobeTransform {
 
 /// The frame header and all that stands around it.
 #[derive(Debug)]
+#[cfg_attr(
+    feature = "turbo",
+    allow(dead_code, reason = "libjpeg-turbo reads Adobe's marker itself")
+)]
 pub(super) struct JpegHeader<'a> {
     pub(super) width: u32,
     pub(super) height: u32,
