@@ -24,9 +24,10 @@ thread_local! {
 /// What to close in [`shutdown_sockets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// Connections that wait for their next request.
+    /// The receiving side of connections that wait for their next request; their owners can still
+    /// take leave.
     Idle,
-    /// All of this thread.
+    /// All of this thread, in both directions.
     All,
 }
 
@@ -35,10 +36,12 @@ pub enum Which {
 pub fn shutdown_sockets(which: Which) {
     SOCKETS.with_borrow(|sockets| {
         for socket in sockets.iter().filter_map(Weak::upgrade) {
-            if which == Which::All || socket.is_idle() {
-                // A peer that is gone already makes this fail, which is just as well.
-                let _ = socket.shutdown(Shutdown::Both);
-            }
+            // A peer that is gone already makes these fail, which is just as well.
+            let _ = match which {
+                Which::All => socket.shutdown(Shutdown::Both),
+                Which::Idle if socket.is_idle() => socket.shutdown(Shutdown::Read),
+                Which::Idle => Ok(()),
+            };
         }
     });
 }

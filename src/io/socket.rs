@@ -228,8 +228,8 @@ impl Socket {
     }
 
     /// How long a single read may take from now on.
-    pub fn set_read_stall_limit(&self, limit: Duration) {
-        self.state.read.limit.set(Some(limit));
+    pub fn set_read_stall_limit(&self, limit: Option<Duration>) {
+        self.state.read.limit.set(limit);
     }
 
     /// Marks a connection that waits for its next request: a drain may close it at once.
