@@ -11,14 +11,14 @@ use std::net::Shutdown;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use super::socket::SocketState;
+use super::watch::Watched;
 
 /// How often the sweep looks, hence how late a deadline may fire. 10,000 sockets take about 50 us
 /// to look at, so 20 sweeps a second cost a thousandth of a core.
 const SWEEP_PERIOD: Duration = Duration::from_millis(50);
 
 thread_local! {
-    static SOCKETS: RefCell<Vec<Weak<SocketState>>> = const { RefCell::new(Vec::new()) };
+    static SOCKETS: RefCell<Vec<Weak<Watched>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What to close in [`shutdown_sockets`].
@@ -36,12 +36,11 @@ pub enum Which {
 pub fn shutdown_sockets(which: Which) {
     SOCKETS.with_borrow(|sockets| {
         for socket in sockets.iter().filter_map(Weak::upgrade) {
-            // A peer that is gone already makes these fail, which is just as well.
-            let _ = match which {
+            match which {
                 Which::All => socket.shutdown(Shutdown::Both),
-                Which::Idle if socket.is_idle() => socket.shutdown(Shutdown::Read),
-                Which::Idle => Ok(()),
-            };
+                Which::Idle if socket.idle.get() => socket.shutdown(Shutdown::Read),
+                Which::Idle => {}
+            }
         }
     });
 }
@@ -52,7 +51,7 @@ pub fn open_sockets() -> usize {
     SOCKETS.with_borrow(|sockets| sockets.iter().filter(|socket| socket.strong_count() > 0).count())
 }
 
-pub(super) fn watch(socket: &Rc<SocketState>) {
+pub(super) fn watch(socket: &Rc<Watched>) {
     SOCKETS.with_borrow_mut(|sockets| sockets.push(Rc::downgrade(socket)));
 }
 
