@@ -22,7 +22,10 @@ use crate::limits::ConvertLimits;
 /// The codecs that this build holds, one line each, for `fxsrv --version`.
 pub fn codecs() -> Vec<&'static str> {
     let mut lines = image::codecs();
-    lines.extend(["text to PDF: own layout on printpdf, lopdf", "PDF to text: own text layer on lopdf"]);
+    lines.extend([
+        "text to PDF: own layout on printpdf, lopdf",
+        "PDF to text: own text layer on lopdf",
+    ]);
     lines
 }
 
