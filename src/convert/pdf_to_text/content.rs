@@ -1,5 +1,7 @@
 //! Content streams: operators with their operands, read straight from the bytes.
 
+use std::borrow::Cow;
+
 use lopdf::{Dictionary, Object};
 
 use super::file::{File, Node};
@@ -40,6 +42,8 @@ pub(super) struct Reader<'f, 'a> {
     pub(super) marked: Marked,
     /// Forms that are being drawn, outermost first: a form inside itself is left out.
     forms: Vec<u32>,
+    /// Resources of the page and of the forms being drawn; names are looked up from the last.
+    resources: Vec<&'f Dictionary>,
     /// Operators that may still be run, over all pages, see [`OPERATORS_MAX`].
     operators_left: u64,
 }
@@ -60,6 +64,7 @@ impl<'f, 'a> Reader<'f, 'a> {
             text: Text::default(),
             marked: Marked::new(file),
             forms: Vec::new(),
+            resources: Vec::new(),
             operators_left: OPERATORS_MAX,
         }
     }
@@ -69,7 +74,9 @@ impl<'f, 'a> Reader<'f, 'a> {
         self.page.begin(page.width, page.height);
         self.start(page.upright);
         let contents = self.contents(page.dict)?;
-        self.run(&contents, page.resources)?;
+        self.resources.clear();
+        self.resources.extend(page.resources);
+        self.run(&contents)?;
         self.annotations(page)?;
         self.page.finish();
         Ok(())
@@ -103,7 +110,7 @@ impl<'f, 'a> Reader<'f, 'a> {
         Ok(all)
     }
 
-    fn run(&mut self, data: &[u8], resources: Option<&'f Dictionary>) -> Result<(), Error> {
+    fn run(&mut self, data: &[u8]) -> Result<(), Error> {
         let mut lexer = Lexer::new(data, 0);
         let mut strings: Vec<u8> = Vec::new();
         let mut operands: Vec<Operand<'_>> = Vec::new();
@@ -121,7 +128,7 @@ impl<'f, 'a> Reader<'f, 'a> {
                     if operator == b"BI" {
                         skip_inline_image(&mut lexer);
                     } else {
-                        let call = Call { operands: &operands, strings: &strings, resources };
+                        let call = Call { operands: &operands, strings: &strings };
                         self.operate(operator, &call)?;
                     }
                     operands.clear();
@@ -142,7 +149,7 @@ impl<'f, 'a> Reader<'f, 'a> {
         }
     }
 
-    fn operate(&mut self, operator: &[u8], call: &Call<'_, 'f>) -> Result<(), Error> {
+    fn operate(&mut self, operator: &[u8], call: &Call<'_>) -> Result<(), Error> {
         match operator {
             b"q" => self.save(),
             b"Q" => self.restore(),
@@ -157,7 +164,7 @@ impl<'f, 'a> Reader<'f, 'a> {
             b"ET" => {}
             b"Tf" => {
                 self.state.size = call.number(0).unwrap_or(0.0);
-                let dict = call.resource(self.file, b"Font");
+                let dict = self.resource(call, b"Font");
                 self.state.font = dict.map(|dict| self.fonts.load(self.file, dict)).transpose()?;
             }
             b"Tc" => self.state.char_space = call.number(0).unwrap_or(0.0),
@@ -198,6 +205,17 @@ impl<'f, 'a> Reader<'f, 'a> {
         Ok(())
     }
 
+    /// What the operator's name stands for, in the innermost resources that know it.
+    fn resource_object(&self, call: &Call<'_>, category: &[u8]) -> Option<&'f Object> {
+        let name = call.name()?;
+        let known = |dict: &&'f Dictionary| self.file.dict(dict, category)?.get(&name).ok();
+        self.resources.iter().rev().find_map(known)
+    }
+
+    fn resource(&self, call: &Call<'_>, category: &[u8]) -> Option<&'f Dictionary> {
+        self.file.resolve(self.resource_object(call, category)?).as_dict().ok()
+    }
+
     fn save(&mut self) {
         if self.saved.len() < SAVED_MAX {
             self.saved.push(self.state.clone());
@@ -214,8 +232,8 @@ impl<'f, 'a> Reader<'f, 'a> {
         }
     }
 
-    fn graphics_state(&mut self, call: &Call<'_, 'f>) -> Result<(), Error> {
-        let dict = call.resource(self.file, b"ExtGState");
+    fn graphics_state(&mut self, call: &Call<'_>) -> Result<(), Error> {
+        let dict = self.resource(call, b"ExtGState");
         let font = dict.and_then(|dict| self.file.entry(dict, b"Font")?.as_array().ok());
         if let Some([font, size, ..]) = font.map(Vec::as_slice) {
             if let Ok(dict) = self.file.resolve(font).as_dict() {
@@ -226,8 +244,8 @@ impl<'f, 'a> Reader<'f, 'a> {
         Ok(())
     }
 
-    fn draw(&mut self, call: &Call<'_, 'f>) -> Result<(), Error> {
-        let Some(object) = call.resource_object(self.file, b"XObject") else { return Ok(()) };
+    fn draw(&mut self, call: &Call<'_>) -> Result<(), Error> {
+        let Some(object) = self.resource_object(call, b"XObject") else { return Ok(()) };
         let Some(node) = self.file.stream(object) else { return Ok(()) };
         let Some(dict) = node.dict() else { return Ok(()) };
         if self.file.name(dict, b"Subtype") != Some(b"Form") || self.marked.is_off(self.file, dict)
@@ -236,16 +254,11 @@ impl<'f, 'a> Reader<'f, 'a> {
         }
         let matrix =
             self.file.numbers(dict, b"Matrix").and_then(|values| Matrix::from_slice(&values));
-        self.form(node, matrix.unwrap_or(Matrix::IDENTITY), call.resources)
+        self.form(node, matrix.unwrap_or(Matrix::IDENTITY))
     }
 
     /// Runs a form in its own graphics state; resources of its own come before those of its caller.
-    fn form(
-        &mut self,
-        node: &'f Node,
-        matrix: Matrix,
-        outer: Option<&'f Dictionary>,
-    ) -> Result<(), Error> {
+    fn form(&mut self, node: &'f Node, matrix: Matrix) -> Result<(), Error> {
         let id = node.id.0;
         if self.forms.contains(&id) {
             return Ok(());
@@ -261,7 +274,10 @@ impl<'f, 'a> Reader<'f, 'a> {
         self.saved_beyond = 0;
         self.state.ctm = matrix.then(&self.state.ctm);
         self.forms.push(id);
-        let result = self.run(&data, self.file.dict(dict, b"Resources").or(outer));
+        let outer = self.resources.len();
+        self.resources.extend(self.file.dict(dict, b"Resources"));
+        let result = self.run(&data);
+        self.resources.truncate(outer);
         self.forms.pop();
         (self.state, self.text, self.saved, self.saved_beyond) = (state, text, saved, beyond);
         result
@@ -283,20 +299,20 @@ impl<'f, 'a> Reader<'f, 'a> {
             }
             if let Some((node, matrix)) = super::annotation::appearance(self.file, dict) {
                 self.start(page.upright);
-                self.form(node, matrix, page.resources)?;
+                self.form(node, matrix)?;
             }
         }
         Ok(())
     }
 
-    fn begin_marked(&mut self, call: &Call<'_, 'f>) {
+    fn begin_marked(&mut self, call: &Call<'_>) {
         let first = call.operands.first();
         let is_layer = matches!(first, Some(Operand::Name(b"OC")));
         // Properties by name, or written in place.
         let named = matches!(call.operands, [_, Operand::Name(_)]);
-        let dict = if named { call.resource(self.file, b"Properties") } else { None };
+        let dict = if named { self.resource(call, b"Properties") } else { None };
         let hidden = is_layer
-            && (call.resource_object(self.file, b"Properties"))
+            && (self.resource_object(call, b"Properties"))
                 .is_some_and(|group| self.marked.group_is_off(self.file, group));
         let replacement = match dict {
             Some(dict) => self.file.entry(dict, b"ActualText").and_then(|text| text.as_str().ok()),
@@ -315,7 +331,7 @@ impl<'f, 'a> Reader<'f, 'a> {
         }
     }
 
-    fn show_operands(&mut self, call: &Call<'_, '_>) {
+    fn show_operands(&mut self, call: &Call<'_>) {
         let Some(font) = self.state.font.clone() else { return };
         let vertical = font.vertical;
         for operand in call.operands {
@@ -378,14 +394,14 @@ impl<'f, 'a> Reader<'f, 'a> {
     }
 }
 
-/// The operands of one operator and where its names are looked up.
-struct Call<'c, 'f> {
+/// The operands of one operator.
+#[derive(Clone, Copy)]
+struct Call<'c> {
     operands: &'c [Operand<'c>],
     strings: &'c [u8],
-    resources: Option<&'f Dictionary>,
 }
 
-impl<'c, 'f> Call<'c, 'f> {
+impl<'c> Call<'c> {
     /// The operand `back` places from the last.
     fn number(&self, back: usize) -> Option<f64> {
         match self.operands.get(self.operands.len().checked_sub(back + 1)?)? {
@@ -406,17 +422,12 @@ impl<'c, 'f> Call<'c, 'f> {
         Matrix::from_slice(&values)
     }
 
-    /// The resource of that category which the last name operand names.
-    fn resource_object(&self, file: &'f File<'_>, category: &[u8]) -> Option<&'f Object> {
-        let name = self.operands.iter().rev().find_map(|operand| match operand {
+    /// The last name.
+    fn name(&self) -> Option<Cow<'c, [u8]>> {
+        self.operands.iter().rev().find_map(|operand| match operand {
             Operand::Name(name) => Some(decode_name(name)),
             _ => None,
-        })?;
-        file.dict(self.resources?, category)?.get(&name).ok()
-    }
-
-    fn resource(&self, file: &'f File<'_>, category: &[u8]) -> Option<&'f Dictionary> {
-        file.resolve(self.resource_object(file, category)?).as_dict().ok()
+        })
     }
 
     /// The string under `key` of a dictionary that is written in place.

@@ -1,7 +1,5 @@
 //! Stream filters, each with a cap on its output as it grows.
 
-use std::io::Read;
-
 use lopdf::{Dictionary, Object};
 
 use super::lexer::{hex_digit, is_white};
@@ -62,23 +60,33 @@ fn inflate(data: &[u8], cap: usize) -> Result<Vec<u8>, TooLong> {
     }
 }
 
+/// Reads past the zlib header, and never looks at the checksum.
 fn salvage(data: &[u8], cap: usize) -> Result<Vec<u8>, TooLong> {
     let start = data.iter().position(|&byte| !is_white(byte)).unwrap_or(0);
-    let out = read_capped(flate2::read::ZlibDecoder::new(&data[start..]), cap)?;
+    let body = data.get(start + 2..).unwrap_or_default();
+    let out = inflate_raw(body, cap)?;
     // Some writers leave the two bytes of the zlib header out.
-    if out.is_empty() { read_capped(flate2::read::DeflateDecoder::new(data), cap) } else { Ok(out) }
+    if out.is_empty() { inflate_raw(data, cap) } else { Ok(out) }
 }
 
-fn read_capped(mut reader: impl Read, cap: usize) -> Result<Vec<u8>, TooLong> {
-    let mut out = Vec::new();
-    let mut piece = [0; 16 * 1024];
-    while let Ok(length @ 1..) = reader.read(&mut piece) {
+fn inflate_raw(data: &[u8], cap: usize) -> Result<Vec<u8>, TooLong> {
+    let mut state = flate2::Decompress::new(false);
+    let (mut out, mut piece) = (Vec::new(), [0; 16 * 1024]);
+    loop {
+        let before = (state.total_in(), state.total_out());
+        let rest = &data[(before.0 as usize).min(data.len())..];
+        let status = state.decompress(rest, &mut piece, flate2::FlushDecompress::None);
+        // What came before an error counts.
+        let length = (state.total_out() - before.1) as usize;
         if out.len() + length > cap {
             return Err(TooLong);
         }
         out.extend_from_slice(&piece[..length]);
+        let stuck = before == (state.total_in(), state.total_out());
+        if stuck || !matches!(status, Ok(flate2::Status::Ok | flate2::Status::BufError)) {
+            return Ok(out);
+        }
     }
-    Ok(out)
 }
 
 /// Undoes a PNG (10..=15) or TIFF (2, at 8 bits) predictor.

@@ -24,6 +24,8 @@ enum Scheme {
     Utf16,
     /// A legacy charset, which is told apart by its lead bytes.
     Charset(&'static encoding_rs::Encoding),
+    /// Two bytes of JIS X 0208, which is EUC-JP without the high bits.
+    Jis,
     Embedded(CMap),
 }
 
@@ -64,7 +66,7 @@ fn scheme(file: &File<'_>, dict: &Dictionary) -> Result<(Scheme, bool), Error> {
         return Ok((Scheme::Embedded(map), vertical));
     }
     let name = file.name(dict, b"Encoding").unwrap_or_default();
-    Ok((predefined(name), name.ends_with(b"-V")))
+    Ok((predefined(name), name == b"V" || name.ends_with(b"-V")))
 }
 
 /// The predefined maps by family; what is unknown is taken as two-byte identifiers.
@@ -80,6 +82,8 @@ fn predefined(name: &[u8]) -> Scheme {
         Scheme::Charset(encoding_rs::BIG5)
     } else if name.starts_with(b"KSC") {
         Scheme::Charset(encoding_rs::EUC_KR)
+    } else if name == b"H" || name == b"V" {
+        Scheme::Jis
     } else if name == b"EUC-H" || name == b"EUC-V" {
         Scheme::Charset(encoding_rs::EUC_JP)
     } else {
@@ -92,7 +96,7 @@ impl Codes {
     pub(crate) fn next(&self, string: &[u8]) -> Option<(u32, usize)> {
         let &first = string.first()?;
         let bytes = match &self.scheme {
-            Scheme::Identity | Scheme::Utf16 => 2,
+            Scheme::Identity | Scheme::Utf16 | Scheme::Jis => 2,
             Scheme::Charset(charset) => lead_bytes(charset, first),
             Scheme::Embedded(map) => return Some(split(map, string)),
         };
@@ -112,7 +116,11 @@ impl Codes {
         let before = out.len();
         match &self.scheme {
             Scheme::Utf16 => out.extend(char::from_u32(code)),
-            Scheme::Charset(charset) => {
+            Scheme::Charset(_) | Scheme::Jis => {
+                let (charset, code) = match self.scheme {
+                    Scheme::Charset(charset) => (charset, code),
+                    _ => (encoding_rs::EUC_JP, code | 0x8080),
+                };
                 let bytes = code.to_be_bytes();
                 let start = bytes.iter().position(|&byte| byte != 0).unwrap_or(3);
                 let (text, _) = charset.decode_without_bom_handling(&bytes[start..]);

@@ -74,14 +74,13 @@ impl Piece {
 
     /// The gap, of the font size, that is a space here.
     fn threshold(&self, page: &PageText) -> f64 {
-        let single = |&at: &usize| page.words[at].chars == 1 && !page.words[at].after_space;
-        if self.words.len() < 3 || !self.words.iter().skip(1).all(single) {
+        if self.words.len() < 3 || self.words.iter().any(|&at| page.words[at].chars > 1) {
             return WORD_GAP;
         }
-        let gaps = self.words.windows(2).map(|pair| {
-            let (left, right) = (&page.words[pair[0]], &page.words[pair[1]]);
-            (right.start - left.end) / left.size.max(right.size)
-        });
+        let pairs = self.words.windows(2).map(|pair| (&page.words[pair[0]], &page.words[pair[1]]));
+        let gaps = pairs
+            .filter(|(_, right)| !right.after_space)
+            .map(|(left, right)| (right.start - left.end) / left.size.max(right.size));
         let least = gaps.fold(f64::INFINITY, f64::min);
         if least <= 0.0 { WORD_GAP } else { (least * SPACED_LETTERS).clamp(WORD_GAP, 0.4) }
     }
