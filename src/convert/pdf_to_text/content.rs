@@ -44,13 +44,19 @@ pub(super) struct Reader<'f, 'a> {
     forms: Vec<u32>,
     /// Resources of the page and of the forms being drawn; names are looked up from the last.
     resources: Vec<&'f Dictionary>,
-    /// Operators that may still be run, over all pages, see [`OPERATORS_MAX`].
-    operators_left: u64,
+    /// Bytes of content that may still be run, see [`work_max`].
+    work_left: u64,
 }
 
-/// A form drawn by a form drawn by a form, ten times each, is 10^n operators of a small file. Real
-/// documents have a few million; a hundred million is about a second or two.
-const OPERATORS_MAX: u64 = 100_000_000;
+/// Content is read about once, and packed at most some twenty to one. Forms that draw forms ten
+/// times each, or pages that share one large content, would be run for ever: 64 times the file and
+/// 32 MiB is above all real files, and a few seconds of the densest text for a small one.
+fn work_max(file_bytes: usize) -> u64 {
+    (file_bytes as u64).saturating_mul(64).saturating_add(32 << 20)
+}
+
+/// What running a form costs besides its bytes, in bytes.
+const FORM_COST: u64 = 64;
 
 impl<'f, 'a> Reader<'f, 'a> {
     pub(super) fn new(file: &'f File<'a>) -> Self {
@@ -65,7 +71,7 @@ impl<'f, 'a> Reader<'f, 'a> {
             marked: Marked::new(file),
             forms: Vec::new(),
             resources: Vec::new(),
-            operators_left: OPERATORS_MAX,
+            work_left: work_max(file.data.len()),
         }
     }
 
@@ -111,6 +117,11 @@ impl<'f, 'a> Reader<'f, 'a> {
     }
 
     fn run(&mut self, data: &[u8]) -> Result<(), Error> {
+        let cost = data.len() as u64 + FORM_COST;
+        self.work_left = self.work_left.checked_sub(cost).ok_or_else(|| {
+            let max = work_max(self.file.data.len());
+            Error::limit("bytes of content run", format!("more than {max}"), max)
+        })?;
         let mut lexer = Lexer::new(data, 0);
         let mut strings: Vec<u8> = Vec::new();
         let mut operands: Vec<Operand<'_>> = Vec::new();
@@ -118,13 +129,6 @@ impl<'f, 'a> Reader<'f, 'a> {
             let operand = match lexer.next(&mut strings) {
                 Token::End => return Ok(()),
                 Token::Keyword(operator) => {
-                    self.operators_left = self.operators_left.checked_sub(1).ok_or_else(|| {
-                        Error::limit(
-                            "operators",
-                            format!("more than {OPERATORS_MAX}"),
-                            OPERATORS_MAX,
-                        )
-                    })?;
                     if operator == b"BI" {
                         skip_inline_image(&mut lexer);
                     } else {
@@ -161,7 +165,6 @@ impl<'f, 'a> Reader<'f, 'a> {
             b"Do" => self.draw(call)?,
             b"gs" => self.graphics_state(call)?,
             b"BT" => self.text.begin(),
-            b"ET" => {}
             b"Tf" => {
                 self.state.size = call.number(0).unwrap_or(0.0);
                 let dict = self.resource(call, b"Font");
@@ -173,7 +176,8 @@ impl<'f, 'a> Reader<'f, 'a> {
             b"TL" => self.state.leading = call.number(0).unwrap_or(0.0),
             b"Ts" => self.state.rise = call.number(0).unwrap_or(0.0),
             b"Td" => {
-                self.text.advance_line(call.number(1).unwrap_or(0.0), call.number(0).unwrap_or(0.0))
+                let across = call.number(1).unwrap_or(0.0);
+                self.text.advance_line(across, call.number(0).unwrap_or(0.0));
             }
             b"TD" => {
                 let down = call.number(0).unwrap_or(0.0);

@@ -168,6 +168,10 @@ impl<'a> File<'a> {
         if let Some(node) = slot.node.get() {
             return node.as_deref();
         }
+        // Not remembered as missing: a scan may still find its place.
+        if slot.place == Place::Nowhere {
+            return None;
+        }
         // An object may need another to be parsed (its /Length, its container), and cycles exist.
         if self.depth.get() > self.limits.nesting_max {
             return None;

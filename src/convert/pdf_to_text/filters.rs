@@ -129,7 +129,7 @@ fn png(data: &[u8], row: usize, pixel: usize) -> Vec<u8> {
             let guess = match kind {
                 1 => left,
                 2 => up,
-                3 => ((u16::from(left) + u16::from(up)) / 2) as u8,
+                3 => u8::midpoint(left, up),
                 4 => paeth(left, up, corner),
                 _ => 0,
             };

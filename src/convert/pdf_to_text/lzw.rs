@@ -33,21 +33,20 @@ pub(super) fn decode(data: &[u8], early: bool, cap: usize) -> Result<Vec<u8>, To
             continue;
         }
         let start = out.len();
-        match code {
-            0..=255 => out.push(code as u8),
-            _ => {
-                // The code that is about to be made: the previous bytes and their first again.
-                let (from, length) = match (table.get(code - 258), previous) {
-                    (Some(&entry), _) => entry,
-                    (None, Some((from, length))) if code - 258 == table.len() => (from, length + 1),
-                    _ => return Ok(out),
-                };
-                if out.len() + length > cap {
-                    return Err(TooLong);
-                }
-                for at in from..from + length {
-                    out.push(out[at]);
-                }
+        if let Ok(literal) = u8::try_from(code) {
+            out.push(literal);
+        } else {
+            // The code that is about to be made: the previous bytes and their first again.
+            let (from, length) = match (table.get(code - 258), previous) {
+                (Some(&entry), _) => entry,
+                (None, Some((from, length))) if code - 258 == table.len() => (from, length + 1),
+                _ => return Ok(out),
+            };
+            if out.len() + length > cap {
+                return Err(TooLong);
+            }
+            for at in from..from + length {
+                out.push(out[at]);
             }
         }
         if out.len() > cap {

@@ -13,11 +13,13 @@ const OPEN_MAX: usize = 256;
 /// A replaced stretch of glyphs: how it runs, where it begins and ends, and its text.
 pub(super) type Replacement = (Run, (f64, f64), (f64, f64), String);
 
+/// Where a span lies: the run of its first glyph, where that begins and the last one ends.
+type Extent = (Run, (f64, f64), (f64, f64));
+
 #[derive(Debug)]
 struct Span {
     replacement: Option<String>,
-    /// The run of its first glyph, where that begins and the last one ends.
-    place: Option<(Run, (f64, f64), (f64, f64))>,
+    place: Option<Extent>,
     hidden: bool,
 }
 

@@ -38,6 +38,7 @@ mod state;
 mod xref;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use super::{Error, ErrorKind, Options};

@@ -81,13 +81,12 @@ fn dictionary(lexer: &mut Lexer<'_>, strings: &mut Vec<u8>, depth: u32) -> Optio
     loop {
         let before = lexer.pos;
         match lexer.next(strings) {
-            Token::DictClose => return Some(dict),
+            Token::DictClose | Token::End => return Some(dict),
             Token::Name(raw) => {
                 let at_value = lexer.pos;
                 match lexer.next(strings) {
                     // A key without a value: `/Key >>`.
-                    Token::DictClose => return Some(dict),
-                    Token::End => return Some(dict),
+                    Token::DictClose | Token::End => return Some(dict),
                     Token::Keyword(word) if !is_value(word) => {
                         lexer.pos = at_value;
                         return Some(dict);
@@ -99,7 +98,6 @@ fn dictionary(lexer: &mut Lexer<'_>, strings: &mut Vec<u8>, depth: u32) -> Optio
                     }
                 }
             }
-            Token::End => return Some(dict),
             Token::Keyword(word) if !is_value(word) => {
                 lexer.pos = before;
                 return Some(dict);

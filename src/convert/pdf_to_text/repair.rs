@@ -82,7 +82,7 @@ pub(super) fn add_contained(file: &mut File<'_>) -> Result<(), Error> {
         }
     }
     let root = file.trailer.get(b"Root").and_then(Object::as_reference).ok();
-    if !root.is_some_and(|(id, _)| file.node(id).is_some_and(|node| node.dict().is_some()))
+    if root.is_none_or(|(id, _)| file.node(id).is_none_or(|node| node.dict().is_none()))
         && let Some(id) = (0..file.object_count()).rev().find(|&id| is_type(file, id, b"Catalog"))
     {
         file.trailer.set("Root", Object::Reference((id, 0)));

@@ -26,11 +26,11 @@ pub(crate) fn push_text(name: &[u8], out: &mut String) -> bool {
 }
 
 fn push_listed(name: &str, out: &mut String) -> bool {
+    static LINES: OnceLock<Vec<(&'static str, &'static str)>> = OnceLock::new();
     if name.len() == 1 && name.as_bytes()[0].is_ascii_alphabetic() {
         out.push_str(name);
         return true;
     }
-    static LINES: OnceLock<Vec<(&'static str, &'static str)>> = OnceLock::new();
     let lines =
         LINES.get_or_init(|| LIST.lines().filter_map(|line| line.split_once(' ')).collect());
     let Ok(at) = lines.binary_search_by(|(key, _)| key.cmp(&name)) else { return false };

@@ -102,11 +102,11 @@ fn to_unicode(file: &File<'_>, dict: &Dictionary) -> Result<Option<CMap>, Error>
     Ok(file.decode(node)?.map(|data| CMap::parse(&data)))
 }
 
-/// The embedded font program of a descriptor, with the key that says its type.
-fn program(
-    file: &File<'_>,
-    descriptor: Option<&Dictionary>,
-) -> Result<Option<(&'static [u8], Vec<u8>)>, Error> {
+/// An embedded font program after the key that says its type.
+type Program = (&'static [u8], Vec<u8>);
+
+/// The embedded font program of a descriptor.
+fn program(file: &File<'_>, descriptor: Option<&Dictionary>) -> Result<Option<Program>, Error> {
     let Some(descriptor) = descriptor else { return Ok(None) };
     for key in [b"FontFile".as_slice(), b"FontFile2", b"FontFile3"] {
         let stream = descriptor.get(key).ok().and_then(|object| file.stream(object));

@@ -32,8 +32,14 @@ impl Piece {
         self.base - 0.25 * self.size
     }
 
-    pub(super) fn shares_line(&self, base: f64, size: f64) -> bool {
-        (self.base - base).abs() < SAME_LINE * self.size.min(size).max(0.5 * self.size.max(size))
+    /// Whether text of that size on that baseline can go on in this line: superscripts can.
+    fn takes(&self, base: f64, size: f64) -> bool {
+        (self.base - base).abs() < SAME_LINE * self.size.max(size)
+    }
+
+    /// Whether both are in one row, however far apart: here large text swallows no small lines.
+    pub(super) fn in_row(&self, base: f64, size: f64) -> bool {
+        (self.base - base).abs() < SAME_LINE * self.size.min(size)
     }
 
     fn add(&mut self, at: usize, word: &Word) {
@@ -78,11 +84,14 @@ impl Piece {
             return WORD_GAP;
         }
         let pairs = self.words.windows(2).map(|pair| (&page.words[pair[0]], &page.words[pair[1]]));
+        // Where spaces are shown as such, even letters set far apart are one word.
+        let spaced = self.words.iter().any(|&at| page.words[at].after_space);
+        let most = if spaced { PIECE_GAP } else { 0.4 };
         let gaps = pairs
             .filter(|(_, right)| !right.after_space)
             .map(|(left, right)| (right.start - left.end) / left.size.max(right.size));
         let least = gaps.fold(f64::INFINITY, f64::min);
-        if least <= 0.0 { WORD_GAP } else { (least * SPACED_LETTERS).clamp(WORD_GAP, 0.4) }
+        if least <= 0.0 { WORD_GAP } else { (least * SPACED_LETTERS).clamp(WORD_GAP, most) }
     }
 }
 
@@ -104,7 +113,7 @@ pub(super) fn build(page: &PageText, indices: &[usize]) -> Vec<Piece> {
 fn follows(piece: &Piece, last_end: f64, word: &Word) -> bool {
     let size = piece.size.max(word.size);
     let gap = word.start - last_end;
-    piece.shares_line(word.base, word.size) && gap < PIECE_GAP * size && gap > -0.3 * size
+    piece.takes(word.base, word.size) && gap < PIECE_GAP * size && gap > -0.3 * size
 }
 
 /// Joins pieces that lie side by side but were not shown one after the other.
@@ -114,7 +123,7 @@ fn join(page: &PageText, mut pieces: Vec<Piece>) -> Vec<Piece> {
     let mut from = 0;
     while from < pieces.len() {
         let (base, size) = (pieces[from].base, pieces[from].size);
-        let row = pieces[from..].iter().take_while(|piece| piece.shares_line(base, size)).count();
+        let row = pieces[from..].iter().take_while(|piece| piece.in_row(base, size)).count();
         let row = &mut pieces[from..from + row.max(1)];
         from += row.len();
         row.sort_by(|a, b| a.start.total_cmp(&b.start));
@@ -138,7 +147,7 @@ fn join(page: &PageText, mut pieces: Vec<Piece>) -> Vec<Piece> {
 fn adjoins(left: &Piece, right: &Piece) -> bool {
     let gap = right.start - left.end;
     let size = left.size.max(right.size);
-    left.shares_line(right.base, right.size) && gap > -0.3 * size && gap < size
+    left.takes(right.base, right.size) && gap > -0.3 * size && gap < size
 }
 
 fn is_right_to_left(character: char) -> bool {

@@ -15,7 +15,7 @@ use crate::convert::TextLayout;
 /// Appends the text of a page to `out`: lines end with a newline.
 pub(super) fn write(page: &mut PageText, layout: TextLayout, out: &mut String) {
     page.drop_overprints();
-    let mut by_turn: [Vec<usize>; 4] = Default::default();
+    let mut by_turn: [Vec<usize>; words::TURNS] = Default::default();
     for (at, word) in page.words.iter().enumerate() {
         by_turn[usize::from(word.turn)].push(at);
     }

@@ -16,7 +16,7 @@ pub(super) fn write(page: &PageText, mut pieces: Vec<Piece>, out: &mut String) {
     let mut text = String::new();
     while from < pieces.len() {
         let (base, size) = (pieces[from].base, pieces[from].size);
-        let row = pieces[from..].iter().take_while(|piece| piece.shares_line(base, size)).count();
+        let row = pieces[from..].iter().take_while(|piece| piece.in_row(base, size)).count();
         let row = &mut pieces[from..from + row.max(1)];
         from += row.len();
         row.sort_by(|a, b| a.start.total_cmp(&b.start));

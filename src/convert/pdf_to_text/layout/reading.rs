@@ -11,32 +11,69 @@ const DEPTH_MAX: u32 = 24;
 const PARAGRAPH: f64 = 1.7;
 
 pub(super) fn write(page: &PageText, mut pieces: Vec<Piece>, out: &mut String) {
-    cut(page, &mut pieces, DEPTH_MAX, out);
+    Writer { page, above: None, out }.cut(&mut pieces, DEPTH_MAX);
 }
 
-fn cut(page: &PageText, pieces: &mut [Piece], depth: u32, out: &mut String) {
-    if pieces.len() > 1 && depth > 0 {
-        let columns = gutters(pieces);
-        if !columns.is_empty() {
-            return parts(page, pieces, &columns, depth, out);
-        }
-        let rows = widest_rows(pieces);
-        if !rows.is_empty() {
-            return parts(page, pieces, &rows, depth, out);
-        }
-    }
-    write_lines(page, pieces, out);
+struct Writer<'p, 'o> {
+    page: &'p PageText,
+    /// Baseline and size of the line that was written last.
+    above: Option<(f64, f64)>,
+    out: &'o mut String,
 }
 
-fn parts(page: &PageText, pieces: &mut [Piece], cuts: &[usize], depth: u32, out: &mut String) {
-    let mut rest = pieces;
-    let mut from = 0;
-    for &at in cuts {
-        let (part, tail) = rest.split_at_mut(at - from);
-        cut(page, part, depth - 1, out);
-        (rest, from) = (tail, at);
+impl Writer<'_, '_> {
+    fn cut(&mut self, pieces: &mut [Piece], depth: u32) {
+        if pieces.len() > 1 && depth > 0 {
+            let columns = gutters(pieces);
+            if !columns.is_empty() {
+                return self.parts(pieces, &columns, depth);
+            }
+            let rows = widest_rows(pieces);
+            if !rows.is_empty() {
+                return self.parts(pieces, &rows, depth);
+            }
+        }
+        self.lines(pieces);
     }
-    cut(page, rest, depth - 1, out);
+
+    fn parts(&mut self, pieces: &mut [Piece], cuts: &[usize], depth: u32) {
+        let mut rest = pieces;
+        let mut from = 0;
+        for &at in cuts {
+            let (part, tail) = rest.split_at_mut(at - from);
+            self.cut(part, depth - 1);
+            (rest, from) = (tail, at);
+        }
+        self.cut(rest, depth - 1);
+    }
+
+    /// Writes pieces that are no columns: one line for each baseline.
+    fn lines(&mut self, pieces: &mut [Piece]) {
+        pieces.sort_by(|a, b| b.base.total_cmp(&a.base));
+        let mut from = 0;
+        while from < pieces.len() {
+            let (base, size) = (pieces[from].base, pieces[from].size);
+            let row = pieces[from..].iter().take_while(|piece| piece.in_row(base, size)).count();
+            let row = &mut pieces[from..from + row.max(1)];
+            from += row.len();
+            row.sort_by(|a, b| a.start.total_cmp(&b.start));
+            // A line that lies higher than the last one begins another column.
+            let parted = self.above.is_some_and(|(last, last_size)| {
+                last - base > PARAGRAPH * size.max(last_size) || base > last
+            });
+            if parted {
+                self.out.push('\n');
+            }
+            self.above = Some((base, size));
+            for (at, piece) in row.iter().enumerate() {
+                if at > 0 {
+                    self.out.push(' ');
+                }
+                piece.write(self.page, self.out);
+            }
+            self.out.push('\n');
+        }
+    }
 }
 
 /// Sorts by `start` and says before which pieces a column begins.
@@ -102,29 +139,4 @@ fn typical_size(pieces: &[Piece]) -> f64 {
     let mut sizes: Vec<f64> = pieces.iter().map(|piece| piece.size).collect();
     let middle = sizes.len() / 2;
     *sizes.select_nth_unstable_by(middle, f64::total_cmp).1
-}
-
-/// Writes pieces that are no columns: one line for each baseline.
-fn write_lines(page: &PageText, pieces: &mut [Piece], out: &mut String) {
-    pieces.sort_by(|a, b| b.base.total_cmp(&a.base));
-    let mut from = 0;
-    let mut above: Option<(f64, f64)> = None;
-    while from < pieces.len() {
-        let (base, size) = (pieces[from].base, pieces[from].size);
-        let row = pieces[from..].iter().take_while(|piece| piece.shares_line(base, size)).count();
-        let row = &mut pieces[from..from + row.max(1)];
-        from += row.len();
-        row.sort_by(|a, b| a.start.total_cmp(&b.start));
-        if above.is_some_and(|(last, last_size)| last - base > PARAGRAPH * size.max(last_size)) {
-            out.push('\n');
-        }
-        above = Some((base, size));
-        for (at, piece) in row.iter().enumerate() {
-            if at > 0 {
-                out.push(' ');
-            }
-            piece.write(page, out);
-        }
-        out.push('\n');
-    }
 }

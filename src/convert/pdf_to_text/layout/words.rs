@@ -12,12 +12,19 @@ const BACK_STEP: f64 = 0.2;
 const OVERPRINT_ALONG: f64 = 0.1;
 const OVERPRINT_ACROSS: f64 = 0.2;
 
+/// Text that leans by more than this (the sine of two degrees) is laid out along its own direction.
+const SLANT: f64 = 0.035;
+/// The class of text that leans: watermarks, labels of axes.
+const SLANTED: u8 = 4;
+/// Classes of direction: four quarter turns and all that leans.
+pub(super) const TURNS: usize = 5;
+
 /// How a string runs over the page: the same for all its glyphs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
     /// Unit vector along the text, on the upright page.
     along: (f64, f64),
-    /// Quarter turns counterclockwise of the text's direction.
+    /// Quarter turns counterclockwise of the text's direction, or [`SLANTED`].
     turn: u8,
     /// Font size on the page.
     size: f64,
@@ -31,7 +38,9 @@ impl Run {
             return None;
         }
         let along = (dx / length, dy / length);
-        let turn = if along.0.abs() >= along.1.abs() {
+        let turn = if along.0.abs().min(along.1.abs()) > SLANT {
+            SLANTED
+        } else if along.0.abs() >= along.1.abs() {
             if along.0 >= 0.0 { 0 } else { 2 }
         } else if along.1 > 0.0 {
             1
@@ -39,6 +48,17 @@ impl Run {
             3
         };
         Some(Self { along, turn, size })
+    }
+
+    /// A point along the direction, and to its left (upwards for upright text).
+    fn in_frame(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        match self.turn {
+            0 => (x, y),
+            1 => (y, -x),
+            2 => (-x, -y),
+            3 => (-y, x),
+            _ => (x * self.along.0 + y * self.along.1, y * self.along.0 - x * self.along.1),
+        }
     }
 }
 
@@ -139,8 +159,8 @@ impl PageText {
 
     fn finish_at(&mut self, text_end: usize) {
         let Some(open) = self.open.take() else { return };
-        let (start, base) = in_frame(open.run.turn, open.start);
-        let (end, _) = in_frame(open.run.turn, open.end);
+        let (start, base) = open.run.in_frame(open.start);
+        let (end, _) = open.run.in_frame(open.end);
         self.words.push(Word {
             text: open.text_start..text_end,
             start: start.min(end),
@@ -197,15 +217,5 @@ impl Open {
             && gap > -BACK_STEP * size
             && off < 0.08 * size
             && (run.size - size).abs() < 0.05 * size
-    }
-}
-
-/// A point in the frame of a direction: along it, and to its left (upwards for upright text).
-fn in_frame(turn: u8, (x, y): (f64, f64)) -> (f64, f64) {
-    match turn {
-        0 => (x, y),
-        1 => (y, -x),
-        2 => (-x, -y),
-        _ => (-y, x),
     }
 }
