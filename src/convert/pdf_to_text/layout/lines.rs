@@ -8,6 +8,8 @@ const PIECE_GAP: f64 = 1.5;
 const SAME_LINE: f64 = 0.5;
 /// Letters set apart for emphasis: a gap above this multiple of the least one parts words.
 const SPACED_LETTERS: f64 = 1.3;
+/// Letters further apart than this, in font sizes, stand alone.
+const SPACED_MAX: f64 = 0.4;
 
 /// A piece of a line, its words from left to right.
 #[derive(Debug, Clone)]
@@ -84,14 +86,11 @@ impl Piece {
             return WORD_GAP;
         }
         let pairs = self.words.windows(2).map(|pair| (&page.words[pair[0]], &page.words[pair[1]]));
-        // Where spaces are shown as such, even letters set far apart are one word.
-        let spaced = self.words.iter().any(|&at| page.words[at].after_space);
-        let most = if spaced { PIECE_GAP } else { 0.4 };
         let gaps = pairs
             .filter(|(_, right)| !right.after_space)
             .map(|(left, right)| (right.start - left.end) / left.size.max(right.size));
         let least = gaps.fold(f64::INFINITY, f64::min);
-        if least <= 0.0 { WORD_GAP } else { (least * SPACED_LETTERS).clamp(WORD_GAP, most) }
+        if least <= 0.0 { WORD_GAP } else { (least * SPACED_LETTERS).clamp(WORD_GAP, SPACED_MAX) }
     }
 }
 
