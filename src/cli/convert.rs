@@ -117,7 +117,7 @@ impl Type {
     }
 }
 
-pub(super) fn run(args: Args) -> Result<Exit, Fail> {
+pub(super) fn run(args: &Args) -> Result<Exit, Fail> {
     let file = config::File::load_for_user(args.config.as_deref())?.convert;
     let has_flag_token = args.keys.token_file.is_some();
     let keys = args.keys.clone().or(file.clone());

@@ -96,7 +96,7 @@ pub fn run() -> ExitCode {
 
 fn execute(command: Command) -> Result<Exit, Fail> {
     match command {
-        Command::Convert(args) => return convert::run(*args),
+        Command::Convert(args) => return convert::run(&args),
         Command::Up(args) => up::run(*args),
         Command::Master(args) => master::run(*args),
         Command::Worker(args) => worker::run(*args),

@@ -35,8 +35,8 @@ pub(super) fn request_options(
             lines.push((key, value));
         }
     }
-    let block: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    Ok(RequestOptions::parse(block.as_bytes(), operation)?)
+    let lines: Vec<_> = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    Ok(RequestOptions::parse(lines.concat().as_bytes(), operation)?)
 }
 
 #[cfg(test)]

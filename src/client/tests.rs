@@ -89,12 +89,12 @@ impl Fake {
         let stop = life.stop();
         let thread = std::thread::spawn(move || {
             let seen = Mutex::new(tell_seen);
-            let make = |_| Scripted {
+            let service = |_| Scripted {
                 tls: tls.clone(),
                 scripts: Arc::clone(&scripts),
                 seen: seen.lock().unwrap().clone(),
             };
-            run(&plan, &stop, make, |address| tell_address.send(address).unwrap())
+            run(&plan, &stop, service, |address| tell_address.send(address).unwrap())
         });
         let trust = Trust::Roots(&made.roots);
         let config = ClientConfig {
@@ -277,7 +277,7 @@ fn an_answer_that_is_not_whole_is_no_answer() {
         Driver::Epoll,
         steps.into_iter().map(|answer| vec![Step::Answer(answer)]).collect(),
     );
-    let mut next = || fake.convert_once(Target::Jpg, b"body").unwrap_err();
+    let next = || fake.convert_once(Target::Jpg, b"body").unwrap_err();
     assert!(matches!(next(), ClientError::BrokenOff { got: 3, expected: 5 }));
     assert!(matches!(next(), ClientError::BrokenOff { got: 20, expected: 40 }));
     assert!(matches!(next(), ClientError::Damaged { .. }));
@@ -334,7 +334,7 @@ fn who_is_not_there_and_who_is_not_trusted_are_told_apart() {
 
 #[test]
 fn progress_goes_forward_through_all_steps() {
-    let fake = Fake::start(Driver::Epoll, vec![vec![Step::Answer(result(&[1; 100_000]))]]);
+    let fake = Fake::start(Driver::Epoll, vec![vec![Step::Answer(result(&vec![1; 100_000]))]]);
     let (body, options) = (vec![2; 1_000_000], RequestOptions::default());
     let request = Request { target: Target::Jpg, name: "a", body: &body, options: &options };
     let mut steps = Vec::new();
@@ -342,7 +342,7 @@ fn progress_goes_forward_through_all_steps() {
         let mut connection = Connection::connect(&fake.config).await?;
         connection.convert(&request, &mut |step| steps.push(step)).await
     });
-    assert_eq!(answer.unwrap().bytes, [1; 100_000]);
+    assert_eq!(answer.unwrap().bytes, vec![1; 100_000]);
     let total = body.len() as u64;
     assert_eq!(steps[0], Progress::Uploading { sent: 0, total });
     assert!(steps.contains(&Progress::Uploading { sent: total, total }));
