@@ -8,6 +8,7 @@ end.
 import unittest
 
 import client_v1
+import client_v1_1
 import harness
 import samples
 
@@ -111,13 +112,13 @@ class ErrorsOnTheWay(harness.Case):
     def test_a_worker_that_dies_while_the_body_comes(self):
         for io in harness.DRIVERS:
             worker, _, address = self.start_tiers(io)
-            idle_fds = len(worker.fds())
             header = client_v1.request_header(
                 LARGE_BODY, client_v1.TEXT_TO_PDF, harness.TOKEN)
             with self.subTest(io=io), client_v1.connect(address, self.context) as stream:
                 stream.sendall(header + LARGE_BODY[:500_000])
                 harness.eventually(
-                    "the worker has the request", lambda: len(worker.fds()) > idle_fds)
+                    "the request is with the worker", lambda: b"in_flight=1" in
+                    self.convert_v1_1(address, client_v1_1.STATUS, b""))
                 worker.kill()
                 stream.sendall(LARGE_BODY[500_000:])
                 error = client_v1.parse_error(client_v1.read_answer(stream))
