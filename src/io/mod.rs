@@ -9,11 +9,14 @@ mod aligned;
 mod buffer;
 mod deadline;
 mod driver;
+mod event_loop;
 mod fd;
 mod listener;
 mod memlock;
 mod pool;
 mod socket;
+mod stream;
+mod watch;
 mod window;
 
 #[cfg(test)]
@@ -21,7 +24,8 @@ mod tests;
 
 pub use buffer::Buffer;
 pub use deadline::{Which, open_sockets, shutdown_sockets};
-pub use driver::{Choice, Driver, spawn};
+pub use driver::{Choice, Driver};
+pub use event_loop::spawn;
 pub use listener::{Listener, listen};
 pub use pool::{BUFFERS_MAX, BufferPool};
 pub use socket::Socket;
