@@ -193,6 +193,7 @@ class Case(unittest.TestCase):
     def setUp(self):
         self.dir = Path(tempfile.mkdtemp(prefix="fxsrv-e2e-"))
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        self.servers = []
         self.certs = self.make_certs("certs")
         self.token_file = self.dir / "token"
         self.token_file.write_text(TOKEN + "\n")
@@ -211,6 +212,7 @@ class Case(unittest.TestCase):
         directory.mkdir()
         server = Server(directory, *args, **popen)
         self.addCleanup(server.end)
+        self.servers.append(server)
         return server
 
     def start_worker(self, *args, **popen):

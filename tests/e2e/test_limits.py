@@ -43,13 +43,13 @@ class Memlock(harness.Case):
     def start_confined(self, memlock, *args):
         """A master as an ordinary user."""
         return self.start_master(
-            self.worker.address(), "--io", "uring", *args, user=NOBODY, group=NOBODY,
+            self.worker.address(), *args, user=NOBODY, group=NOBODY,
             extra_groups=[], preexec_fn=confine.limit(resource.RLIMIT_MEMLOCK, memlock))
 
     def test_a_small_limit_is_warned_of_and_serves(self):
-        for memlock in (0, 64 * 1024, 1024 * 1024):
+        for memlock in (512 * 1024, 1024 * 1024, 4096 * 1024):
             with self.subTest(memlock=memlock):
-                master = self.start_confined(memlock)
+                master = self.start_confined(memlock, "--io", "uring")
                 result = self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG)
                 samples.check_picture(result, "png")
                 warnings = re.findall(r".*WARN.*cannot register.*", master.log())
@@ -60,10 +60,26 @@ class Memlock(harness.Case):
                     rf"{memlock // 1024} KiB.*`ulimit -l` or LimitMEMLOCK=, or lower --buffers")
 
     def test_no_warning_where_the_buffers_fit(self):
-        master = self.start_confined(1024 * 1024, "--buffers", "8")
+        # 4 MiB of buffers, the ring itself, and what the kernel counts beside them.
+        master = self.start_confined(8192 * 1024, "--buffers", "64")
         samples.check_picture(
             self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
         self.assertNotIn("cannot register", master.log())
+
+    def test_a_limit_too_low_for_a_ring_is_named_and_epoll_serves(self):
+        master = self.start_confined(0)
+        samples.check_picture(
+            self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
+        lines = [line for line in master.log().splitlines() if "io_uring" in line]
+        self.assertEqual(len(lines), 1, master.log())
+        self.assertRegex(lines[0], "WARN.*epoll")
+        self.assertIn("memlock", lines[0])
+
+    def test_a_limit_too_low_for_a_ring_that_was_asked_for(self):
+        with self.assertRaises(AssertionError) as caught:
+            self.start_confined(0, "--io", "uring").address()
+        self.servers[-1].expected_code = 2
+        self.assertRegex(str(caught.exception), "ended with 2 .*\n.*error: io_uring.*memlock")
 
 
 class Descriptors(harness.Case):
