@@ -4,11 +4,13 @@ Every wait has an end and says what did not happen. Nothing sleeps to let someth
 `eventually` looks again until the condition holds.
 """
 
+import functools
 import os
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import client_v1
 import client_v1_1
+import prerequisites
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVERS = ("uring", "epoll")
@@ -185,10 +188,21 @@ class Server:
         raise KeyError(key)
 
 
+@functools.lru_cache(maxsize=None)
+def say_what_is_missing():
+    """Once a run, since a skipped test is a single letter in its output."""
+    for line in prerequisites.missing():
+        print(line, file=sys.stderr)
+
+
 class Case(unittest.TestCase):
     """A test with a directory, certificates and a token of its own."""
 
     maxDiff = 2000
+
+    @classmethod
+    def setUpClass(cls):
+        say_what_is_missing()
 
     def setUp(self):
         self.dir = Path(tempfile.mkdtemp(prefix="fxsrv-e2e-"))
