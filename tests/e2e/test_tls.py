@@ -196,14 +196,21 @@ class Records(harness.Case):
                     ("a changed tag", self.changed),
                     ("a kind that does not exist", self.unknown_kind),
                     ("an empty record that is not sealed", self.unsealed)):
-                with self.subTest(io=io, record=name):
-                    with forger.Forger(address, self.certs / "ca.pem", self.dir) as client:
-                        client.send(client.record(self.request()[:100]), *make(client))
-                        with self.assertRaises((ssl.SSLError, client_v1.CutAnswer)) as caught:
-                            client_v1.read_answer(client)
-                        self.assertRegex(repr(caught.exception), r"(?i)alert")
+                # Before a request, in its header, and in its body.
+                for sent in (0, 50, 100):
+                    with self.subTest(io=io, record=name, sent=sent):
+                        self.check_alert(address, sent, make)
             self.assertNotIn('code="OK"', worker.log())
             samples.check_picture(self.convert_v1(address, client_v1.TO_PNG, samples.JPG), "png")
+
+    def check_alert(self, address, sent, make):
+        """Sends a part of a request and a bad record; an alert must be what comes."""
+        with forger.Forger(address, self.certs / "ca.pem", self.dir) as client:
+            start = [client.record(self.request()[:sent])] if sent else []
+            client.send(*start, *make(client))
+            with self.assertRaises((ssl.SSLError, client_v1.CutAnswer)) as caught:
+                client_v1.read_answer(client)
+            self.assertRegex(repr(caught.exception), "(?i)alert")
 
     def oversize(self, client):
         yield client.record(bytes(RECORD_PLAIN_MAX + 1))
