@@ -277,6 +277,9 @@ async fn convert_one(
     tally: &mut Tally,
 ) -> Result<(), Refusal> {
     let input = (!is_stdin(path)).then_some(path);
+    if path.is_dir() {
+        return Err(Fail::failed("it is a directory").with_hint("name the files in it").into());
+    }
     let destination = job.output.destination(input, job.to.extension());
     if destination != Destination::Stdout && tally.written.contains(&destination) {
         let message = format!("{destination} is the result of an earlier file already");
@@ -335,9 +338,6 @@ fn read(input: Option<&Path>, bytes_max: u64) -> Result<Vec<u8>, Fail> {
         Some(path) => {
             let file = File::open(path).map_err(cannot)?;
             let metadata = file.metadata().map_err(cannot)?;
-            if metadata.is_dir() {
-                return Err(Fail::failed("it is a directory").with_hint("name the files in it"));
-            }
             if metadata.len() > bytes_max {
                 return Err(too_large());
             }
