@@ -76,7 +76,7 @@ def clean_env(**more):
 class Server:
     """One server process. Its stdout and stderr are pipes that threads read into lines."""
 
-    def __init__(self, directory, *args, wrapper=(), **popen):
+    def __init__(self, directory, *args, wrapper=(), binary=None, **popen):
         self.name = args[0]
         self.directory = Path(directory)
         self.tmp = self.directory / "tmp"
@@ -86,7 +86,7 @@ class Server:
         self.changed = threading.Condition()
         self.lines = {"stdout": [], "stderr": []}
         self.process = subprocess.Popen(
-            [*wrapper, find_binary(), *map(str, args)], cwd=self.directory,
+            [*wrapper, binary or find_binary(), *map(str, args)], cwd=self.directory,
             env=clean_env(TMPDIR=str(self.tmp)), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)
         self.pid = self.process.pid

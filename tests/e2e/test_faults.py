@@ -35,7 +35,7 @@ class FaultyWorker(standins.StandIn):
 
 
 class Workers(harness.Case):
-    """A worker that leaves is WORKER_FAILED, or a cut where the answer has begun; never a result."""
+    """A worker that leaves is WORKER_FAILED, or a cut where the answer has begun."""
 
     def setUp(self):
         super().setUp()
