@@ -23,6 +23,11 @@ IDLE_CPU_SHARE_MAX = 0.15
 WATCHED_S = 2
 
 
+def said(size):
+    """A size as the messages say it."""
+    return f"{size >> 20} MiB" if size % (1 << 20) == 0 else f"{size >> 10} KiB"
+
+
 class Memlock(harness.Case):
     """Registered buffers are charged to RLIMIT_MEMLOCK of an ordinary user."""
 
@@ -55,7 +60,7 @@ class Memlock(harness.Case):
                 self.assertRegex(
                     warnings[0],
                     r"cannot register 64 buffers of 64 KiB \(4 MiB\): the memlock limit is "
-                    rf"{memlock // 1024} KiB.*`ulimit -l` or LimitMEMLOCK=, or lower --buffers")
+                    rf"{said(memlock)} for.*`ulimit -l` or LimitMEMLOCK=, or lower --buffers")
 
     def test_no_warning_where_the_buffers_fit(self):
         # 4 MiB of buffers, the ring itself, and what the kernel counts beside them.
