@@ -48,7 +48,13 @@ impl Default for ConvertLimits {
 pub struct ServerLimits {
     /// Bytes of one body. 512 MiB is a photo of 100 Mpx as uncompressed RGBA PNG, and some.
     pub body_bytes_max: u64,
-    /// Connections of one thread. An idle one takes a few KiB, so that 16,384 stay under 400 MB.
+    /// Bytes of all bodies that a worker holds, arriving, waiting or being converted: eight of the
+    /// largest. Pictures take a multiple of it while they are decoded, one for each slot.
+    pub bodies_bytes_max: u64,
+    /// Refusals of one connection that nothing good is to be expected of: a wrong token, or another
+    /// protocol. A person who mistypes is done after one.
+    pub strangers_requests_max: u32,
+    /// Connections of one thread. An idle one takes 11 KiB, so that 16,384 stay under 200 MB.
     pub connections_max: usize,
     /// The TLS handshake as a whole.
     pub handshake_timeout: Duration,
@@ -60,9 +66,9 @@ pub struct ServerLimits {
     pub stall_timeout: Duration,
     /// A request as a whole: receiving, waiting, converting, sending.
     pub request_timeout: Duration,
-    /// One conversion, from its first instruction to its last.
+    /// One conversion, from the moment that its body is there, waiting for a slot included.
     pub convert_timeout: Duration,
-    /// Waiting for buffers or for a place in the conversion queue.
+    /// Waiting for buffers.
     pub queue_timeout: Duration,
     /// Connecting to a worker, handshake included.
     pub connect_timeout: Duration,
@@ -87,6 +93,8 @@ impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             body_bytes_max: 512 * MIB,
+            bodies_bytes_max: 4096 * MIB,
+            strangers_requests_max: 4,
             connections_max: 16_384,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),

@@ -151,23 +151,76 @@ fn the_next_worker_is_tried_where_one_cannot_be_reached() {
     });
 }
 
-/// A worker's place taken by somebody who closes the connection at once: no TLS, no answer.
+/// A worker's place taken by somebody who takes the handshake and the request, and then leaves.
 #[test]
 fn a_worker_that_dies_is_answered_for() {
-    on_both(|mut setup| {
+    on_both(|setup| {
+        let pki = Pki::new();
         let dying = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        setup.workers = Some(vec![dying.local_addr().unwrap().to_string()]);
-        let killer = std::thread::spawn(move || {
-            for socket in dying.incoming().take(1) {
-                drop(socket);
-            }
+        let address = dying.local_addr().unwrap().to_string();
+        let config = pki.outside_server();
+        let stand_in = std::thread::spawn(move || {
+            let (socket, _) = dying.accept().unwrap();
+            let connection = rustls::ServerConnection::new(config).unwrap();
+            let mut tls = rustls::StreamOwned::new(connection, socket);
+            tls.read_exact(&mut [0; 95]).unwrap();
         });
-        let cluster = Cluster::start(&setup);
-        let mut client = cluster.connect();
+        let master = start_master(&setup, &pki, vec![address]);
+        let mut client = Client::connect(&pki, master.address);
         client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         let reply = client.reply_v1_1();
-        assert!([12, 13].contains(&reply.status), "{reply:?}");
-        killer.join().unwrap();
+        assert_eq!(reply.status, 13, "{reply:?}");
+        stand_in.join().unwrap();
+    });
+}
+
+/// The same, but it never answers.
+#[test]
+fn a_worker_that_hangs_is_answered_for_at_the_deadline() {
+    on_both(|mut setup| {
+        setup.limits.request_timeout = Duration::from_millis(300);
+        let pki = Pki::new();
+        let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = hanging.local_addr().unwrap().to_string();
+        let config = pki.outside_server();
+        let stand_in = std::thread::spawn(move || {
+            let (socket, _) = hanging.accept().unwrap();
+            let connection = rustls::ServerConnection::new(config).unwrap();
+            let mut tls = rustls::StreamOwned::new(connection, socket);
+            let mut rest = Vec::new();
+            // Until the master gives up.
+            let _ = tls.read_to_end(&mut rest);
+        });
+        let master = start_master(&setup, &pki, vec![address]);
+        let mut client = Client::connect(&pki, master.address);
+        client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+        assert_eq!(client.reply_v1_1().status, 10);
+        stand_in.join().unwrap();
+    });
+}
+
+#[test]
+fn a_refused_stranger_that_sends_no_body_is_left_in_order() {
+    on_both(|mut setup| {
+        setup.limits.stall_timeout = Duration::from_millis(200);
+        let cluster = Cluster::start(&setup);
+        let mut client = cluster.connect();
+        client.send(&header_announcing(*b"v1.1", "wrong", TO_PDF, b"", 1000));
+        assert_eq!(client.reply_v1_1().status, 2);
+        assert_eq!(client.tls.read(&mut [0]).unwrap(), 0, "close_notify, and soon");
+    });
+}
+
+#[test]
+fn a_connection_is_no_way_to_try_token_after_token() {
+    on_both(|setup| {
+        let cluster = Cluster::start(&setup);
+        let mut client = cluster.connect();
+        for _ in 0..setup.limits.strangers_requests_max {
+            client.send(&header(*b"v1.1", "wrong", TO_PDF, b""));
+            assert_eq!(client.reply_v1_1().status, 2);
+        }
+        assert_eq!(client.tls.read(&mut [0]).unwrap(), 0);
     });
 }
 
@@ -180,6 +233,11 @@ fn a_client_that_leaves_in_its_body_harms_nobody() {
             client.send(&header_announcing(*b"v1.1", TOKEN, TO_PDF, b"", 1 << 20));
             client.send(&[b'x'; 1000]);
         }
+        eventually("all of them are off the books", || {
+            let mut asking = cluster.connect();
+            asking.send(&header(*b"v1.1", TOKEN, 0, b""));
+            String::from_utf8_lossy(&asking.reply_v1_1().body).contains("in_flight=0\n")
+        });
         let mut client = cluster.connect();
         client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         assert_eq!(client.reply_v1_1().status, 0);
@@ -208,13 +266,12 @@ fn silent_and_slow_connections_are_ended() {
         let cluster = Cluster::start(&setup);
         let mut silent = std::net::TcpStream::connect(cluster.master.address).unwrap();
         silent.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
+        assert_eq!(silent.read(&mut [0]).unwrap(), 0);
         let mut slow = cluster.connect();
         slow.send(b"v1.0");
         let mut rest = Vec::new();
-        // However it ends, it ends, and nothing is answered.
-        let _ = slow.tls.read_to_end(&mut rest);
-        assert!(rest.is_empty());
+        let ended = slow.tls.read_to_end(&mut rest).map_err(|error| error.kind());
+        assert!(rest.is_empty() && ended != Err(std::io::ErrorKind::WouldBlock), "{ended:?}");
     });
 }
 

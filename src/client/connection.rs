@@ -124,11 +124,13 @@ impl Connection {
     ) -> Result<Answer, ClientError> {
         let mut version = self.version.unwrap_or(Version::V1_1);
         let mut may_fall_back = self.version.is_none();
-        let mut may_be_stale = true;
+        // A connection that ends without an answer is opened once more before anything is made of
+        // that: a kept one may have been stale, and a new one unlucky.
+        let mut may_repeat = true;
         loop {
             let out = outgoing(&self.config, version, operation, request)?;
             let kept = self.stream.take();
-            may_be_stale &= kept.is_some();
+            may_repeat &= kept.is_some() || may_fall_back;
             let mut stream = match kept {
                 Some(stream) => stream,
                 None => self.open().await?,
@@ -136,8 +138,17 @@ impl Connection {
             stream.socket().set_deadline(Some(deadline));
             stream.socket().set_stall_limits(None, Some(self.config.limits.stall_timeout));
             let outcome = exchange(&mut stream, &out, &self.config.limits, progress).await;
-            if may_fall_back && asks_for_v1_0(&outcome) {
-                (version, may_fall_back, may_be_stale) = (Version::V1_0, false, false);
+            let is_cut =
+                matches!(&outcome, Err(ExchangeError::NoAnswer(error)) if error.is_peer_gone());
+            if is_cut && may_repeat {
+                may_repeat = false;
+                continue;
+            }
+            // A server that speaks v1.0 alone may have answered and closed at once, twice, so that the
+            // reset of the rest of the request took its answer along.
+            let fits_v1_0 = || outgoing(&self.config, Version::V1_0, operation, request).is_ok();
+            if may_fall_back && (asks_for_v1_0(&outcome) || (is_cut && fits_v1_0())) {
+                (version, may_fall_back) = (Version::V1_0, false);
                 continue;
             }
             match outcome {
@@ -146,7 +157,6 @@ impl Connection {
                     self.keep(stream, reply.reusable).await;
                     return reply.result.map_err(ClientError::Refused);
                 }
-                Err(ExchangeError::NoAnswer(error)) if may_be_stale && error.is_peer_gone() => {}
                 Err(error) => return Err(self.explain(error)),
             }
         }
@@ -170,8 +180,10 @@ impl Connection {
             let reason = format!("its name is not known ({error})");
             unreachable(io::Error::new(io::ErrorKind::NotFound, reason))
         };
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((server.host(), server.port()))
+        let looking_up = tokio::net::lookup_host((server.host(), server.port()));
+        let addresses: Vec<SocketAddr> = tokio::time::timeout(limits.connect_timeout, looking_up)
             .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(unknown)?
             .collect();
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
@@ -231,16 +243,13 @@ impl Connection {
     }
 }
 
-/// Whether a server that was asked in v1.1 knows v1.0 alone: it says so, it answers in v1.0, or it
-/// has answered and closed at once, so that the reset of the rest of the request took its answer
-/// along.
+/// Whether a server that was asked in v1.1 says that it knows v1.0 alone, or answers in it.
 fn asks_for_v1_0(outcome: &Result<Reply, ExchangeError>) -> bool {
     match outcome {
         Ok(reply) => matches!(&reply.result, Err(failure) if failure.code == Code::BadVersion),
         Err(ExchangeError::Version(error)) => {
             matches!(error, crate::wire::ReplyError::V1_0 { .. })
         }
-        Err(ExchangeError::NoAnswer(error)) => error.is_peer_gone(),
         Err(_) => false,
     }
 }

@@ -9,8 +9,8 @@ use crate::auth::Tokens;
 use crate::limits::ServerLimits;
 use crate::transport::{RECORD_PLAIN_MAX, StreamError, TlsStream};
 use crate::wire::{
-    ChecksumKind, Failure, Operation, REQUEST_HEADER_BYTES, RequestHeader, RequestOptions, Version,
-    admit,
+    ChecksumKind, Code, Failure, Operation, REQUEST_HEADER_BYTES, RequestHeader, RequestOptions,
+    Version, admit,
 };
 
 /// A request whose head is read and admitted; its body is still on the wire.
@@ -26,6 +26,8 @@ pub struct Head {
     pub options_block: Vec<u8>,
     /// The options, read.
     pub options: RequestOptions,
+    /// By when the request must be over.
+    pub deadline: Instant,
 }
 
 /// A request that is answered before its body is read.
@@ -72,7 +74,8 @@ pub async fn read_head(
         Ok(admitted) => {
             let mut options_block = vec![0; admitted.options_bytes];
             stream.read_exact(&mut options_block).await?;
-            read_options(header, admitted.version, admitted.operation, options_block)
+            let deadline = Instant::now() + limits.request_timeout;
+            read_options(header, admitted.version, admitted.operation, options_block, deadline)
         }
         Err((version, failure)) => Err(Refusal {
             version: version.unwrap_or(Version::V1_0),
@@ -81,7 +84,9 @@ pub async fn read_head(
             unread_bytes: version.and_then(|version| unread_bytes(&header, version)),
         }),
     };
-    stream.socket().set_deadline(Some(Instant::now() + limits.request_timeout));
+    // Longer than the request's own time, so that its end can still be told.
+    let last = Instant::now() + limits.request_timeout + limits.linger_timeout;
+    stream.socket().set_deadline(Some(last));
     Ok(Some(head))
 }
 
@@ -90,9 +95,10 @@ fn read_options(
     version: Version,
     operation: Operation,
     options_block: Vec<u8>,
+    deadline: Instant,
 ) -> Result<Head, Refusal> {
     match RequestOptions::parse(&options_block, operation) {
-        Ok(options) => Ok(Head { header, version, operation, options_block, options }),
+        Ok(options) => Ok(Head { header, version, operation, options_block, options, deadline }),
         Err(failure) => Err(Refusal {
             version,
             failure,
@@ -108,7 +114,7 @@ fn unread_bytes(header: &RequestHeader, version: Version) -> Option<u64> {
     header.body_bytes().checked_add(options as u64)
 }
 
-/// Answers with `failure`, in the form of the version.
+/// Answers with `failure`, in the form of the version, after `convert_us` of converting.
 ///
 /// # Errors
 ///
@@ -118,10 +124,11 @@ pub async fn send_failure(
     version: Version,
     checksum: ChecksumKind,
     failure: &Failure,
+    convert_us: u32,
 ) -> Result<(), StreamError> {
     let reply = match version {
         Version::V1_0 => failure.reply_v1_0(),
-        Version::V1_1 => failure.reply_v1_1(checksum),
+        Version::V1_1 => failure.reply_v1_1_after(checksum, convert_us),
     };
     stream.write_all(&reply).await
 }
@@ -137,11 +144,15 @@ pub async fn refuse(
     refusal: &Refusal,
     limits: &ServerLimits,
 ) -> Result<Next, StreamError> {
-    send_failure(stream, refusal.version, refusal.checksum, &refusal.failure).await?;
+    send_failure(stream, refusal.version, refusal.checksum, &refusal.failure, 0).await?;
     match (refusal.version, refusal.unread_bytes) {
         (Version::V1_1, Some(bytes)) if bytes <= limits.discard_bytes_max => {
-            discard(stream, bytes).await?;
-            Ok(Next::Keep)
+            stream.socket().set_deadline(Some(Instant::now() + limits.linger_timeout));
+            stream.socket().set_read_stall_limit(Some(limits.stall_timeout));
+            let discarded = discard(stream, bytes).await;
+            stream.socket().set_read_stall_limit(None);
+            // Whoever does not send what it announced has its answer, and is left in order.
+            Ok(if discarded.is_ok() { Next::Keep } else { Next::Finish })
         }
         _ => Ok(Next::Finish),
     }
@@ -152,7 +163,7 @@ pub async fn refuse(
 /// # Errors
 ///
 /// The connection failed or ended before them.
-pub async fn discard(stream: &mut TlsStream, bytes: u64) -> Result<(), StreamError> {
+async fn discard(stream: &mut TlsStream, bytes: u64) -> Result<(), StreamError> {
     let mut left = bytes;
     while left > 0 {
         match stream.read_at_most(left.min(RECORD_PLAIN_MAX as u64), &mut |_| ()).await? {
@@ -161,4 +172,18 @@ pub async fn discard(stream: &mut TlsStream, bytes: u64) -> Result<(), StreamErr
         }
     }
     Ok(())
+}
+
+/// Counts the refusals of a connection that nothing good is to be expected of.
+#[derive(Debug, Default)]
+pub struct Strangers(u32);
+
+impl Strangers {
+    /// Whether `refusal` is one too many: a connection must not be a way to try token after token.
+    pub fn is_too_many(&mut self, refusal: &Refusal, limits: &ServerLimits) -> bool {
+        if matches!(refusal.failure.code, Code::Unauthorized | Code::BadVersion) {
+            self.0 += 1;
+        }
+        self.0 >= limits.strangers_requests_max
+    }
 }

@@ -92,7 +92,7 @@ impl BufferPool {
         };
         std::array::from_fn(|_| match (self.blocks.try_next(self.buffer_bytes), permit.split(1)) {
             (Some(block), Some(permit)) => self.lease(block, permit),
-            // An operation that was abandoned in flight still holds its block.
+            // A block that an abandoned operation still holds: its place was given back without it.
             _ => Buffer::heap(self.buffer_bytes),
         })
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::tunnel::{Outcome, Tunnel};
 use super::workers::{Upstream, Workers};
 use crate::auth::Tokens;
-use crate::exchange::{self, Head, Next, Refusal};
+use crate::exchange::{self, Head, Next, Refusal, Strangers};
 use crate::io::Socket;
 use crate::limits::ServerLimits;
 use crate::server::{Context, Service};
@@ -54,14 +54,17 @@ impl Master {
     /// Serves request after request; returns how long the client is heard out at the end.
     async fn serve_requests(&self, stream: &mut TlsStream) -> Result<Duration, StreamError> {
         let limits = &self.shared.limits;
-        let mut idle_timeout = limits.header_timeout;
+        let (mut idle_timeout, mut strangers) = (limits.header_timeout, Strangers::default());
         while !self.context.is_draining() {
             let head =
                 exchange::read_head(stream, &self.shared.tokens, limits, idle_timeout).await?;
             let Some(head) = head else { break };
             let next = match head.and_then(|head| self.check_worker_wire(head)) {
                 Ok(head) => self.serve_request(stream, &head).await?,
-                Err(refusal) => self.refuse(stream, &refusal).await?,
+                Err(refusal) => {
+                    let next = self.refuse(stream, &refusal).await?;
+                    if strangers.is_too_many(&refusal, limits) { Next::Finish } else { next }
+                }
             };
             if next == Next::Finish {
                 return Ok(limits.linger_timeout);
@@ -113,30 +116,28 @@ impl Master {
         };
         let shared = &self.shared;
         let (worker_wire, limits) = (shared.worker_wire, &shared.limits);
-        let tunnel = Tunnel { head, worker_wire, limits };
+        let tunnel = Tunnel { pool: &self.context.pool, head, worker_wire, limits };
         let outcome = tunnel.run(client, &mut worker.stream).await;
         client.detach();
-        let outcome = outcome?;
-        log_access(client, head, &outcome, worker.name(), started);
-        Ok(outcome.next)
+        log_access(client, head, outcome.as_ref(), worker.name(), started);
+        outcome.map(|outcome| outcome.next)
     }
 
-    /// Reaches a worker, and takes all the buffers that the request will need at once.
+    /// Reaches a worker, and takes the buffers that the body will need, both at once.
     async fn prepare(&self, client: &mut TlsStream) -> Result<Upstream, Failure> {
         let limits = &self.shared.limits;
         let mut worker = self.workers.connect(self.context.driver, limits).await?;
-        let acquiring = self.context.pool.acquire::<4>();
+        let acquiring = self.context.pool.acquire::<2>();
         let acquired = tokio::time::timeout(limits.queue_timeout, acquiring).await;
-        let [client_recv, client_send, worker_recv, worker_send] =
-            acquired.map_err(|_| self.out_of_buffers())?;
-        client.attach([client_recv, client_send]);
-        worker.stream.attach([worker_recv, worker_send]);
+        let [recv, send] = acquired.map_err(|_| self.out_of_buffers())?;
+        client.attach_recv(recv);
+        worker.stream.attach_send(send);
         Ok(worker)
     }
 
     fn out_of_buffers(&self) -> Failure {
-        let requests = self.context.pool.count() / 4;
-        Failure::new(Code::Busy, format!("all buffers are taken by {requests} requests"))
+        let count = self.context.pool.count();
+        Failure::new(Code::Busy, format!("all {count} buffers are taken"))
             .with_retry_after_ms(1_000)
             .with_hint("try again after the given time; the operator may raise --buffers")
     }
@@ -185,15 +186,24 @@ impl Service for Master {
     }
 }
 
-fn log_access(client: &TlsStream, head: &Head, outcome: &Outcome, worker: &str, started: Instant) {
+fn log_access(
+    client: &TlsStream,
+    head: &Head,
+    outcome: Result<&Outcome, &StreamError>,
+    worker: &str,
+    started: Instant,
+) {
+    let (code, bytes_out, convert_us) = outcome.map_or(("CLIENT_GONE", 0, 0), |outcome| {
+        (outcome.code, outcome.bytes_out, outcome.convert_us)
+    });
     tracing::info!(
         peer = %client.peer(),
         id = head.options.id.as_deref(),
         operation = head.operation.name(),
-        code = outcome.code,
+        code,
         bytes_in = head.header.body_bytes(),
-        bytes_out = outcome.bytes_out,
-        convert_us = outcome.convert_us,
+        bytes_out,
+        convert_us,
         total_us = started.elapsed().as_micros(),
         worker,
         "request"

@@ -8,14 +8,19 @@ use std::cell::Cell;
 use std::net::Shutdown;
 use std::time::Instant;
 
+use tokio::time::error::Elapsed;
+
 use super::reply::{self, ClientReply, NoReply};
 use crate::exchange::{Head, Next};
+use crate::io::{Buffer, BufferPool};
 use crate::limits::ServerLimits;
 use crate::transport::{ReadHalf, Relay, RelayError, StreamError, TlsStream, WriteHalf};
 use crate::wire::{Code, Failure, Version};
 
-/// A request on its way.
+/// A request on its way. It holds two buffers while the body goes up, none while the worker works,
+/// and two while the answer comes down.
 pub(super) struct Tunnel<'a> {
+    pub(super) pool: &'a BufferPool,
     pub(super) head: &'a Head,
     pub(super) worker_wire: Version,
     pub(super) limits: &'a ServerLimits,
@@ -34,6 +39,8 @@ struct Shared {
     upload: Relay,
     /// The client is gone or stalls: its request is over.
     client_failure: Cell<Option<ClientFailure>>,
+    /// The worker has taken no bytes for too long.
+    worker_stalled: Cell<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +63,7 @@ impl Tunnel<'_> {
         let stall = Some(self.limits.stall_timeout);
         client.socket().set_stall_limits(stall, stall);
         worker.socket().set_stall_limits(None, stall);
-        worker.socket().set_deadline(Some(Instant::now() + self.limits.request_timeout));
+        worker.socket().set_deadline(Some(self.head.deadline));
         let head = self.head.header.with_version(self.worker_wire);
         // A worker that is gone already shows in the answer that does not come.
         let _ = worker.queue(&head.to_bytes()).await;
@@ -64,6 +71,7 @@ impl Tunnel<'_> {
         let shared = Shared {
             upload: Relay::new(self.head.header.body_bytes()),
             client_failure: Cell::new(None),
+            worker_stalled: Cell::new(false),
         };
         let (mut client_read, mut client_write) = client.split();
         let (mut worker_read, mut worker_write) = worker.split();
@@ -91,7 +99,7 @@ impl Tunnel<'_> {
         client: &mut WriteHalf<'_>,
     ) -> Result<Outcome, StreamError> {
         let reply = reply::read(worker, self.worker_wire, self.head.version).await;
-        if shared.client_failure.get() == Some(ClientFailure::Gone) {
+        if reply.is_err() && shared.client_failure.get() == Some(ClientFailure::Gone) {
             return Err(StreamError::Closed { missing: shared.upload.left() });
         }
         let early = shared.upload.left() > 0;
@@ -99,6 +107,13 @@ impl Tunnel<'_> {
             shared.upload.discard();
             // A write to the worker that is in flight ends by this; the answer still comes in.
             worker.shutdown(Shutdown::Write);
+            // The upload holds its buffers until the client is heard out, which has its own limit.
+            client.set_deadline(Instant::now() + self.limits.linger_timeout);
+        } else if let Ok(buffers) = self.acquire().await {
+            // The upload has given its own back, so that nothing is held while this waits.
+            let [recv, send] = buffers;
+            worker.attach(recv);
+            client.attach(send);
         }
         let sent = match reply {
             Ok(reply) => self.relay(reply, worker, client).await,
@@ -119,6 +134,11 @@ impl Tunnel<'_> {
             }
         };
         sent.map(|outcome| Outcome { next, ..outcome })
+    }
+
+    /// Two buffers, or none in time: then the answer goes through the small windows that are there.
+    async fn acquire(&self) -> Result<[Buffer; 2], Elapsed> {
+        tokio::time::timeout(self.limits.queue_timeout, self.pool.acquire::<2>()).await
     }
 
     async fn relay(
@@ -160,6 +180,11 @@ impl Tunnel<'_> {
                 format!("the body stalled with {} bytes still to come", shared.upload.left()),
             )
             .with_hint("check the connection and send again"),
+            (None, NoReply::Stream(StreamError::TimedOut)) if shared.worker_stalled.get() => {
+                tracing::warn!("a worker takes no bytes");
+                let limit = self.limits.stall_timeout.as_secs();
+                worker_failed(&format!("the worker took no bytes for {limit} s"))
+            }
             (None, NoReply::Stream(StreamError::TimedOut)) => Failure::new(
                 Code::DeadlineExceeded,
                 format!("no answer within {} s", self.limits.request_timeout.as_secs()),
@@ -194,15 +219,23 @@ impl Shared {
     ) -> Result<(), StreamError> {
         loop {
             match self.upload.run(client, worker).await {
-                Ok(()) => return Ok(()),
-                Err(RelayError::To(_)) => self.upload.discard(),
+                Ok(()) => {
+                    client.detach();
+                    worker.detach();
+                    return Ok(());
+                }
+                Err(RelayError::To(error)) => {
+                    self.worker_stalled.set(matches!(error, StreamError::TimedOut));
+                    self.upload.discard();
+                }
                 Err(RelayError::From(error)) => {
                     let stalled = matches!(error, StreamError::TimedOut);
                     let failure =
                         if stalled { ClientFailure::Stalled } else { ClientFailure::Gone };
                     self.client_failure.set(Some(failure));
-                    // Without close_notify: the worker must not take the part for the whole.
-                    worker.shutdown(Shutdown::Both);
+                    // Without close_notify: the worker must not take the part for the whole. Its
+                    // answer may be on the way already, and is still read.
+                    worker.shutdown(Shutdown::Write);
                     return Err(error);
                 }
             }

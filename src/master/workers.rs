@@ -4,12 +4,17 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::io::{Driver, Socket};
 use crate::limits::ServerLimits;
 use crate::tls::ClientTls;
 use crate::transport::{StreamError, TlsStream};
 use crate::wire::{Code, Failure};
+
+/// A worker that could not be reached is asked last for this long, and twice as long each time.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// The workers, as one thread of the master sees them.
 pub(super) struct Workers {
@@ -24,37 +29,83 @@ struct Worker {
     address: String,
     /// Requests of this thread that are with it.
     outstanding: Cell<usize>,
+    down: Cell<Option<Down>>,
+}
+
+/// A worker that could not be reached.
+#[derive(Clone, Copy)]
+struct Down {
+    until: Instant,
+    backoff: Duration,
+}
+
+impl Worker {
+    fn is_down(&self) -> bool {
+        self.down.get().is_some_and(|down| down.until > Instant::now())
+    }
+
+    fn reached(&self) {
+        if self.down.take().is_some() {
+            tracing::info!(worker = self.address, "a worker is back");
+        }
+    }
+
+    /// Only the change is told: a worker that stays down must not fill the log.
+    fn missed(&self, error: &StreamError) {
+        let backoff = if let Some(down) = self.down.get() {
+            (down.backoff * 2).min(BACKOFF_MAX)
+        } else {
+            tracing::warn!(worker = self.address, %error, "cannot reach a worker");
+            BACKOFF_MIN
+        };
+        self.down.set(Some(Down { until: Instant::now() + backoff, backoff }));
+    }
+}
+
+/// Counts a request with a worker until it is dropped.
+struct Outstanding(Rc<Worker>);
+
+impl Outstanding {
+    fn with(worker: Rc<Worker>) -> Self {
+        worker.outstanding.set(worker.outstanding.get() + 1);
+        Self(worker)
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        self.0.outstanding.set(self.0.outstanding.get() - 1);
+    }
 }
 
 /// A connection to a worker, counted until it is dropped.
 pub(super) struct Upstream {
     pub(super) stream: TlsStream,
-    worker: Rc<Worker>,
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.worker.outstanding.set(self.worker.outstanding.get() - 1);
-    }
+    outstanding: Outstanding,
 }
 
 impl Upstream {
     /// The worker's name in logs.
     pub(super) fn name(&self) -> &str {
-        &self.worker.address
+        &self.outstanding.0.address
     }
 }
 
 impl Workers {
     pub(super) fn new(addresses: &[String], tls: ClientTls) -> Self {
         let worker = |address: &String| {
-            Rc::new(Worker { address: address.clone(), outstanding: Cell::new(0) })
+            Rc::new(Worker {
+                address: address.clone(),
+                outstanding: Cell::new(0),
+                down: Cell::new(None),
+            })
         };
         Self { all: addresses.iter().map(worker).collect(), tls, turn: Cell::new(0) }
     }
 
     /// Connects to the worker with the fewest requests outstanding, and to the next one where it
-    /// cannot be reached. Nothing of the request has been sent by then, so that costs nothing.
+    /// cannot be reached. Nothing of the request has been sent by then, so that costs only time, and
+    /// that only once in a while: a worker that was missed is asked last for a time.
     pub(super) async fn connect(
         &self,
         driver: Driver,
@@ -64,17 +115,16 @@ impl Workers {
         let turn = self.turn.get() % candidates.len().max(1);
         self.turn.set(turn + 1);
         candidates.rotate_left(turn);
-        candidates.sort_by_key(|worker| worker.outstanding.get());
+        candidates.sort_by_key(|worker| (worker.is_down(), worker.outstanding.get()));
         for worker in candidates {
+            let outstanding = Outstanding::with(Rc::clone(&worker));
             match self.connect_to(&worker, driver, limits).await {
                 Ok(stream) => {
-                    worker.outstanding.set(worker.outstanding.get() + 1);
-                    return Ok(Upstream { stream, worker });
+                    worker.reached();
+                    return Ok(Upstream { stream, outstanding });
                 }
                 // The address is for the operator and not for the client.
-                Err(error) => {
-                    tracing::warn!(worker = worker.address, %error, "cannot reach a worker");
-                }
+                Err(error) => worker.missed(&error),
             }
         }
         Err(Failure::new(
@@ -91,7 +141,12 @@ impl Workers {
         limits: &ServerLimits,
     ) -> Result<TlsStream, StreamError> {
         let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in tokio::net::lookup_host(&worker.address).await? {
+        // Unlike an operation on a ring, a look-up may be left behind.
+        let looking_up = tokio::net::lookup_host(&worker.address);
+        let addresses = tokio::time::timeout(limits.connect_timeout, looking_up)
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "its name is not resolved"))??;
+        for address in addresses {
             match self.connect_at(worker, address, driver, limits).await {
                 Ok(stream) => return Ok(stream),
                 Err(StreamError::Io(error)) => failure = error,

@@ -76,8 +76,7 @@ pub fn run<S: Service>(
     let address = listener.local_addr()?;
     std::thread::scope(|scope| {
         let (ready, readiness) = mpsc::channel();
-        let mut threads = Vec::with_capacity(plan.threads);
-        for number in 0..plan.threads {
+        let start = |number| {
             let (listener, ready) = (listener.try_clone()?, ready.clone());
             let (stop, make) = (stop.clone(), &make);
             let body = move || {
@@ -88,17 +87,18 @@ pub fn run<S: Service>(
                 }
             };
             let thread = std::thread::Builder::new().name(format!("ring-{number}"));
-            threads.push(thread.spawn_scoped(scope, body)?);
-        }
+            thread.spawn_scoped(scope, body)
+        };
+        let started = (0..plan.threads).map(start).collect::<io::Result<Vec<_>>>();
         drop(ready);
-        for _ in 0..plan.threads {
-            let answer =
-                readiness.recv().unwrap_or_else(|_| Err(io::Error::other("a thread died")));
-            if let Err(error) = answer {
-                stop.request(Phase::Stopped);
-                return Err(error);
+        let all_ready = started.and_then(|threads| {
+            for _ in &threads {
+                readiness.recv().unwrap_or_else(|_| Err(io::Error::other("a thread died")))?;
             }
-        }
+            Ok(threads)
+        });
+        // The scope waits for the threads that do run: they have to be told.
+        let threads = all_ready.inspect_err(|_| stop.request(Phase::Stopped))?;
         on_listening(address);
         for thread in threads {
             thread.join().map_err(|_| io::Error::other("an event loop died"))?;

@@ -45,7 +45,8 @@ const CONTROL_BYTES_MAX: usize = 16_384;
 pub enum Progress {
     /// Everything received is consumed as far as it goes: read more.
     NeedRead,
-    /// Control output waits: flush it before advancing again.
+    /// Control output waits: flush it before advancing again. After the handshake only where a peer
+    /// has made us gather too much of it; otherwise it leaves before whatever is sealed next.
     Flush,
     /// One record's plaintext, so many bytes, went to the sink.
     Plaintext(usize),
@@ -136,7 +137,7 @@ impl TlsSession {
         if self.peer_close != PeerClose::Open {
             return Ok(self.after_peer_close(recv));
         }
-        if self.has_control() {
+        if self.must_flush() {
             return Ok(Progress::Flush);
         }
         self.take_records(recv, sink)
@@ -171,7 +172,7 @@ impl TlsSession {
                         return Ok(Progress::Ready);
                     }
                     let at_end = show_next && record_end.is_none();
-                    if self.has_control() && (at_end || self.control.len() >= CONTROL_BYTES_MAX) {
+                    if self.must_flush() && (at_end || self.control.len() >= CONTROL_BYTES_MAX) {
                         return Ok(Progress::Flush);
                     }
                     if at_end {
@@ -195,9 +196,7 @@ impl TlsSession {
         if self.peer_close == PeerClose::Unsaid {
             self.peer_close = PeerClose::Said;
             Progress::PeerClosed
-        } else if self.has_control() {
-            Progress::Flush
-        } else if self.close_queued {
+        } else if self.close_queued && !self.has_control() {
             Progress::Closed
         } else {
             Progress::NeedRead
@@ -369,6 +368,10 @@ impl TlsSession {
             }
         }
         self.failure.get_or_insert(error).clone()
+    }
+
+    fn must_flush(&self) -> bool {
+        self.has_control() && (self.is_handshaking() || self.control.len() >= CONTROL_BYTES_MAX)
     }
 
     /// Whether control output waits.

@@ -16,6 +16,9 @@ pub enum StreamError {
     /// The TLS session failed.
     #[error("{0}")]
     Tls(#[from] TlsError),
+    /// The peer has asked for too much that nobody needs, such as key updates or renegotiations.
+    #[error("the peer asks for answers of the TLS layer and reads none")]
+    ControlFlood,
     /// The peer closed in order, where more was needed.
     #[error("the peer closed the connection with {missing} bytes still to come")]
     Closed {

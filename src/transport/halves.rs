@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::Shutdown;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{HANDSHAKE_WINDOW_BYTES, IDLE_WINDOW_BYTES, RECORD_PLAIN_MAX, StreamError};
 use crate::io::{Buffer, RecvWindow, SendWindow, Socket};
@@ -93,6 +93,21 @@ impl ReadHalf<'_> {
         self.socket.set_read_stall_limit(Some(limit));
     }
 
+    /// Puts a pooled buffer under the window, which is larger than what a handshake leaves unread.
+    pub fn attach(&mut self, buffer: Buffer) {
+        self.recv.replace_buffer(buffer);
+    }
+
+    /// Gives the pooled buffer back. What is unread stays, on the heap.
+    pub fn detach(&mut self) {
+        let unread = self.recv.unread_bytes();
+        if unread == 0 {
+            self.recv.replace_buffer(Buffer::default());
+        } else if self.recv.capacity() != HANDSHAKE_WINDOW_BYTES {
+            self.recv.replace_buffer(Buffer::heap(unread.max(HANDSHAKE_WINDOW_BYTES)));
+        }
+    }
+
     /// Makes sure that plaintext waits; `false` is the peer's orderly end.
     pub(super) async fn fill_spare(&mut self) -> Result<bool, StreamError> {
         if !self.spare.is_empty() {
@@ -126,8 +141,10 @@ async fn next_record(
                     return Ok(false);
                 }
             }
-            // An empty record says nothing; control output goes out before the next record.
-            Progress::Plaintext(_) | Progress::Ready | Progress::Flush => {}
+            // Whoever reads here does not write, and to go round would spin.
+            Progress::Flush => return Err(StreamError::ControlFlood),
+            // An empty record says nothing.
+            Progress::Plaintext(_) | Progress::Ready => {}
         }
     }
 }
@@ -225,6 +242,23 @@ impl WriteHalf<'_> {
     /// Ends one or both directions of the connection; operations in flight there end too.
     pub fn shutdown(&self, how: Shutdown) {
         self.socket.shutdown(how);
+    }
+
+    /// By when all that follows on the connection must be over.
+    pub fn set_deadline(&self, deadline: Instant) {
+        self.socket.set_deadline(Some(deadline));
+    }
+
+    /// Puts a pooled buffer under the window, in which nothing may wait.
+    pub fn attach(&mut self, buffer: Buffer) {
+        self.send.replace_buffer(buffer);
+    }
+
+    /// Gives the pooled buffer back, unless something waits in it.
+    pub fn detach(&mut self) {
+        if self.send.is_empty() {
+            self.send.replace_buffer(Buffer::default());
+        }
     }
 
     /// A handshake and a short answer need no pooled buffer.

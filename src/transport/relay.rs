@@ -118,7 +118,8 @@ impl Relay {
                 match self.open_record(from, to)? {
                     Progress::NeedRead => return Ok(Step::NeedRead),
                     Progress::PeerClosed | Progress::Closed => return Err(self.ended_early()),
-                    Progress::Plaintext(_) | Progress::Flush | Progress::Ready => {}
+                    Progress::Flush => return Err(RelayError::From(StreamError::ControlFlood)),
+                    Progress::Plaintext(_) | Progress::Ready => {}
                 }
             } else {
                 let taken = self.forward(from.spare.unread(), to)?;

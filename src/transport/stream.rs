@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::halves::{Spare, fill};
 use super::{HANDSHAKE_WINDOW_BYTES, ReadHalf, StreamError, WriteHalf};
-use crate::io::{Buffer, BufferPool, RecvWindow, SendWindow, Socket};
+use crate::io::{Buffer, RecvWindow, SendWindow, Socket};
 use crate::tls::{ClientTls, Progress, ServerTls, TlsError, TlsSession};
 
 /// A TLS connection whose handshake is done.
@@ -107,6 +107,7 @@ impl TlsStream {
     ///
     /// The connection failed.
     pub async fn wait_for_request(&mut self, timeout: Duration) -> Result<bool, StreamError> {
+        self.detach();
         self.socket.set_idle(true);
         self.socket.set_read_stall_limit(Some(timeout));
         // Bytes that make no record must not keep a connection for ever.
@@ -161,41 +162,27 @@ impl TlsStream {
         self.write_half().queue(plain).await
     }
 
-    /// Puts pooled buffers under both windows, for the length of a request.
+    /// Puts pooled buffers under both windows.
     pub fn attach(&mut self, [recv, send]: [Buffer; 2]) {
         self.attach_recv(recv);
-        self.send.replace_buffer(send);
+        self.attach_send(send);
     }
 
     /// Puts a pooled buffer under the receiving window only.
     pub fn attach_recv(&mut self, buffer: Buffer) {
-        // A buffer of the pool is larger than the handshake's window, so that what is unread fits.
-        if buffer.capacity() >= self.recv.unread_bytes() {
-            self.recv.replace_buffer(buffer);
-        }
+        self.read_half().attach(buffer);
     }
 
     /// Puts a pooled buffer under the sending window only, which must be flushed.
     pub fn attach_send(&mut self, buffer: Buffer) {
-        self.send.replace_buffer(buffer);
+        self.write_half().attach(buffer);
     }
 
-    /// Gives the pooled buffers back. What is unread stays, on the heap.
+    /// Gives all buffers back. What is unread stays, on the heap.
     pub fn detach(&mut self) {
-        let unread = self.recv.unread_bytes();
-        self.recv.replace_buffer(match unread {
-            0 => Buffer::default(),
-            _ => Buffer::heap(unread.max(HANDSHAKE_WINDOW_BYTES)),
-        });
-        if self.send.is_empty() {
-            self.send.replace_buffer(Buffer::default());
-        }
-    }
-
-    /// Takes two buffers of `pool` for both windows.
-    pub async fn attach_from(&mut self, pool: &BufferPool) {
-        let buffers = pool.acquire::<2>().await;
-        self.attach(buffers);
+        let (mut read, mut write) = self.split();
+        read.detach();
+        write.detach();
     }
 
     /// Ends the sending side in order: close_notify, then FIN. The peer may go on sending.
@@ -274,12 +261,6 @@ impl TlsStream {
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.socket.peer()
-    }
-
-    /// Whether bytes of a further request are here already.
-    #[must_use]
-    pub fn has_unread(&self) -> bool {
-        !self.spare.is_empty() || self.recv.unread_bytes() > 0
     }
 }
 

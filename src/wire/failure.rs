@@ -116,13 +116,19 @@ impl Failure {
     /// failed before its options were read.
     #[must_use]
     pub fn reply_v1_1(&self, checksum: ChecksumKind) -> Vec<u8> {
+        self.reply_v1_1_after(checksum, 0)
+    }
+
+    /// The same for a failure that came after so many microseconds of converting.
+    #[must_use]
+    pub fn reply_v1_1_after(&self, checksum: ChecksumKind, convert_us: u32) -> Vec<u8> {
         let body = self.body_v1_1();
         let header = ReplyHeader {
             status: self.code.number(),
             checksum: checksum.of(body.as_bytes()),
             body_bytes: body.len() as u64,
             retry_after_ms: if self.code == Code::Busy { self.retry_after_ms } else { 0 },
-            convert_us: 0,
+            convert_us,
         };
         let mut reply = Vec::with_capacity(REPLY_HEADER_BYTES + body.len());
         reply.extend_from_slice(&header.encode());

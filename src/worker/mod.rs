@@ -15,6 +15,7 @@ use crate::auth::Tokens;
 use crate::limits::{ConvertLimits, ServerLimits};
 use crate::server::{self, Plan, Stop};
 use crate::tls::ServerTls;
+use body::Budget;
 use service::{Shared, Worker};
 use slots::Slots;
 
@@ -42,7 +43,8 @@ pub struct Config {
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
     let Config { plan, tls, tokens, limits, convert_limits, slots } = config;
     let slots = Slots::start(slots, convert_limits)?;
-    let shared = Arc::new(Shared { tls, tokens, limits, slots });
+    let budget = Budget::new(limits.bodies_bytes_max);
+    let shared = Arc::new(Shared { tls, tokens, limits, slots, budget });
     let make = |context| Worker::new(context, Arc::clone(&shared));
     server::run(&plan, stop, make, on_listening)
 }

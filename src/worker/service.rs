@@ -4,18 +4,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::body::{self, ReceiveError};
+use super::body::{self, Budget, ReceiveError};
 use super::slots::{Converted, Done, Slots, Work};
 use crate::auth::Tokens;
 use crate::convert::Target;
-use crate::exchange::{self, Head, Next, Refusal};
-use crate::io::Socket;
+use crate::exchange::{self, Head, Next, Refusal, Strangers};
+use crate::io::{Buffer, Socket};
 use crate::limits::ServerLimits;
 use crate::server::{Context, Service};
 use crate::tls::ServerTls;
 use crate::transport::{StreamError, TlsStream};
 use crate::wire::{
-    ChecksumKind, Failure, Operation, ReplyHeader, Version, encode_reply_v1_0_header,
+    ChecksumKind, Code, Failure, Operation, ReplyHeader, Version, encode_reply_v1_0_header,
 };
 
 /// What all threads of a worker share; nothing of it changes while it serves.
@@ -24,6 +24,7 @@ pub(super) struct Shared {
     pub(super) tokens: Tokens,
     pub(super) limits: ServerLimits,
     pub(super) slots: Slots,
+    pub(super) budget: Budget,
 }
 
 /// One thread of a worker.
@@ -56,7 +57,7 @@ impl Worker {
     /// Serves request after request; returns how long the client is heard out at the end.
     async fn serve_requests(&self, stream: &mut TlsStream) -> Result<Duration, StreamError> {
         let limits = &self.shared.limits;
-        let mut idle_timeout = limits.header_timeout;
+        let (mut idle_timeout, mut strangers) = (limits.header_timeout, Strangers::default());
         while !self.context.is_draining() {
             let head =
                 exchange::read_head(stream, &self.shared.tokens, limits, idle_timeout).await?;
@@ -65,7 +66,8 @@ impl Worker {
                 Ok(head) => self.serve_request(stream, &head).await?,
                 Err(refusal) => {
                     log_refusal(stream, &refusal);
-                    exchange::refuse(stream, &refusal, limits).await?
+                    let next = exchange::refuse(stream, &refusal, limits).await?;
+                    if strangers.is_too_many(&refusal, limits) { Next::Finish } else { next }
                 }
             };
             if next == Next::Finish {
@@ -87,9 +89,13 @@ impl Worker {
             Operation::Convert(target) => {
                 match self.receive_and_convert(stream, head, target).await {
                     Ok(done) => done,
-                    Err(ReceiveError::Stream(error)) => return Err(error),
+                    Err(ReceiveError::Stream(error)) => {
+                        log_unserved(stream, head, "CLIENT_GONE", started);
+                        return Err(error);
+                    }
                     Err(ReceiveError::Failed { failure, unread_bytes }) => {
                         let (version, checksum) = (head.version, head.options.checksum);
+                        log_unserved(stream, head, failure.code.name(), started);
                         let refusal = Refusal { version, failure, checksum, unread_bytes };
                         return exchange::refuse(stream, &refusal, &self.shared.limits).await;
                     }
@@ -110,10 +116,13 @@ impl Worker {
         target: Target,
     ) -> Result<Done, ReceiveError> {
         let limits = &self.shared.limits;
-        let [buffer] = self.context.pool.acquire::<1>().await;
+        let buffer = self.acquire().await.map_err(|failure| ReceiveError::Failed {
+            failure,
+            unread_bytes: Some(head.header.body_bytes()),
+        })?;
         stream.attach_recv(buffer);
         stream.socket().set_stall_limits(Some(limits.stall_timeout), Some(limits.stall_timeout));
-        let received = body::receive(stream, head).await;
+        let received = body::receive(stream, head, &self.shared.budget).await;
         stream.detach();
         stream.socket().set_stall_limits(None, Some(limits.stall_timeout));
         let body = received?;
@@ -121,7 +130,7 @@ impl Worker {
             return Ok(Done { result: Err(failure), convert_us: 0 });
         }
         let work = Work {
-            body: body.bytes,
+            body,
             target,
             options: head.options.convert.clone(),
             checksum: match head.version {
@@ -141,16 +150,13 @@ impl Worker {
         let result = match &done.result {
             Ok(result) => result,
             Err(failure) => {
-                return exchange::send_failure(
-                    stream,
-                    head.version,
-                    head.options.checksum,
-                    failure,
-                )
-                .await;
+                return send_failure(stream, head, failure, done.convert_us).await;
             }
         };
-        let [buffer] = self.context.pool.acquire::<1>().await;
+        let buffer = match self.acquire().await {
+            Ok(buffer) => buffer,
+            Err(failure) => return send_failure(stream, head, &failure, done.convert_us).await,
+        };
         stream.attach_send(buffer);
         match head.version {
             Version::V1_0 => {
@@ -172,15 +178,28 @@ impl Worker {
         Ok(())
     }
 
+    async fn acquire(&self) -> Result<Buffer, Failure> {
+        let acquiring = self.context.pool.acquire::<1>();
+        let acquired = tokio::time::timeout(self.shared.limits.queue_timeout, acquiring).await;
+        let [buffer] = acquired.map_err(|_| {
+            let count = self.context.pool.count();
+            Failure::new(Code::Busy, format!("all {count} buffers are taken"))
+                .with_retry_after_ms(1_000)
+                .with_hint("try again after the given time; the operator may raise --buffers")
+        })?;
+        Ok(buffer)
+    }
+
     /// The answer to a status request: `key=value` lines.
     fn status(&self, head: &Head) -> Done {
         let load = self.shared.slots.load();
         let text = format!(
-            "role=worker\nversion={}\nslots={}\nbusy={}\nqueued={}\n",
+            "role=worker\nversion={}\nslots={}\nbusy={}\nqueued={}\nlost={}\n",
             env!("CARGO_PKG_VERSION"),
             load.slots,
             load.busy,
             load.queued,
+            load.lost,
         );
         let checksum = head.options.checksum.of(text.as_bytes());
         Done { result: Ok(Converted { bytes: text.into_bytes(), checksum }), convert_us: 0 }
@@ -200,6 +219,16 @@ impl Service for Worker {
     }
 }
 
+async fn send_failure(
+    stream: &mut TlsStream,
+    head: &Head,
+    failure: &Failure,
+    convert_us: u32,
+) -> Result<(), StreamError> {
+    let (version, checksum) = (head.version, head.options.checksum);
+    exchange::send_failure(stream, version, checksum, failure, convert_us).await
+}
+
 fn log_access(stream: &TlsStream, head: &Head, done: &Done, started: Instant) {
     let code = done.result.as_ref().map_or_else(|failure| failure.code.name(), |_| "OK");
     tracing::info!(
@@ -210,6 +239,19 @@ fn log_access(stream: &TlsStream, head: &Head, done: &Done, started: Instant) {
         bytes_in = head.header.body_bytes(),
         bytes_out = done.result.as_ref().map_or(0, |result| result.bytes.len()),
         convert_us = done.convert_us,
+        total_us = started.elapsed().as_micros(),
+        "request"
+    );
+}
+
+/// The access line of a request whose body never came whole.
+fn log_unserved(stream: &TlsStream, head: &Head, code: &str, started: Instant) {
+    tracing::info!(
+        peer = %stream.peer(),
+        id = head.options.id.as_deref(),
+        operation = head.operation.name(),
+        code,
+        bytes_in = head.header.body_bytes(),
         total_us = started.elapsed().as_micros(),
         "request"
     );

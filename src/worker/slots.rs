@@ -2,12 +2,13 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::body::Body;
 use crate::convert::{self, Options, Target};
 use crate::limits::ConvertLimits;
 use crate::wire::{ChecksumKind, Code, Failure};
@@ -22,25 +23,29 @@ const STACK_BYTES: usize = 16 * 1024 * 1024;
 /// Threads that convert. They end when this is dropped and their jobs are done.
 pub(super) struct Slots {
     jobs: mpsc::SyncSender<Job>,
-    load: Arc<Load>,
+    crew: Arc<Crew>,
 }
 
-/// How busy the slots are; counters that several threads touch, read without a lock.
-#[derive(Default)]
-struct Load {
+/// What the threads share.
+struct Crew {
+    queue: Mutex<mpsc::Receiver<Job>>,
+    limits: ConvertLimits,
     slots: usize,
     queued: AtomicUsize,
     busy: AtomicUsize,
+    /// Threads that work on a job past its deadline, each with a replacement.
+    lost: AtomicUsize,
     /// Mean time of a conversion, each new one weighing an eighth. Two threads that finish at once
     /// may lose one sample, which a mean can bear.
     mean_us: AtomicU64,
 }
 
 /// A picture of the load.
-pub(super) struct LoadNow {
+pub(super) struct Load {
     pub(super) slots: usize,
     pub(super) queued: usize,
     pub(super) busy: usize,
+    pub(super) lost: usize,
 }
 
 /// What became of a job.
@@ -57,7 +62,7 @@ pub(super) struct Converted {
 
 /// What is to be converted, and how.
 pub(super) struct Work {
-    pub(super) body: Vec<u8>,
+    pub(super) body: Body,
     pub(super) target: Target,
     pub(super) options: Options,
     pub(super) checksum: ChecksumKind,
@@ -65,59 +70,141 @@ pub(super) struct Work {
 
 struct Job {
     work: Work,
+    state: Arc<State>,
     deadline: Instant,
     reply: oneshot::Sender<Done>,
+}
+
+/// Where a job is. Its thread and its requester agree on it by compare-and-swap, so that a job that
+/// ends just at its deadline is either done or abandoned, and never both.
+#[derive(Default)]
+struct State(AtomicU8);
+
+const QUEUED: u8 = 0;
+const RUNNING: u8 = 1;
+const DONE: u8 = 2;
+const ABANDONED: u8 = 3;
+
+impl State {
+    fn advance(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
 }
 
 impl Slots {
     /// Starts `slots` threads.
     pub(super) fn start(slots: usize, limits: ConvertLimits) -> io::Result<Self> {
         let (jobs, queue) = mpsc::sync_channel(slots * QUEUE_PER_SLOT);
-        let queue = Arc::new(Mutex::new(queue));
-        let load = Arc::new(Load { slots, ..Load::default() });
-        for number in 0..slots {
-            let (queue, load) = (Arc::clone(&queue), Arc::clone(&load));
-            std::thread::Builder::new()
-                .name(format!("convert-{number}"))
-                .stack_size(STACK_BYTES)
-                .spawn(move || work(&queue, &load, &limits))?;
+        let crew = Arc::new(Crew {
+            queue: Mutex::new(queue),
+            limits,
+            slots,
+            queued: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            lost: AtomicUsize::new(0),
+            mean_us: AtomicU64::new(0),
+        });
+        for _ in 0..slots {
+            crew.hire()?;
         }
-        Ok(Self { jobs, load })
+        Ok(Self { jobs, crew })
     }
 
-    /// Does `work`, once a slot is free. A job that is still queued at its deadline is dropped.
+    /// Does `work`, once a slot is free. A job that is still queued at its deadline is dropped; one
+    /// that is running cannot be stopped, and its thread gets a replacement.
     pub(super) async fn convert(&self, work: Work, timeout: Duration) -> Done {
         let (reply, answer) = oneshot::channel();
-        let deadline = Instant::now() + timeout;
-        let job = Job { work, deadline, reply };
-        self.load.queued.fetch_add(1, Ordering::Relaxed);
+        let (state, deadline) = (Arc::new(State::default()), Instant::now() + timeout);
+        let job = Job { work, state: Arc::clone(&state), deadline, reply };
+        self.crew.queued.fetch_add(1, Ordering::Relaxed);
         if self.jobs.try_send(job).is_err() {
-            self.load.queued.fetch_sub(1, Ordering::Relaxed);
-            return Done { result: Err(self.busy()), convert_us: 0 };
+            self.crew.queued.fetch_sub(1, Ordering::Relaxed);
+            return Done { result: Err(self.crew.busy_failure()), convert_us: 0 };
         }
-        let failure = match tokio::time::timeout_at(deadline.into(), answer).await {
+        let (failure, convert_us) = match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(done)) => return done,
-            Ok(Err(_)) => Failure::new(Code::WorkerFailed, "the conversion ended without a result"),
-            Err(_) => Failure::new(
-                Code::DeadlineExceeded,
-                format!("the conversion took longer than {} s", timeout.as_secs()),
-            )
-            .with_hint("send a smaller file, or raise the time limit of the worker"),
+            Ok(Err(_)) => {
+                (Failure::new(Code::WorkerFailed, "the conversion ended without a result"), 0)
+            }
+            Err(_) => (self.crew.give_up(&state, timeout), micros(timeout)),
         };
-        Done { result: Err(failure), convert_us: 0 }
+        Done { result: Err(failure), convert_us }
     }
 
-    pub(super) fn load(&self) -> LoadNow {
-        LoadNow {
-            slots: self.load.slots,
-            queued: self.load.queued.load(Ordering::Relaxed),
-            busy: self.load.busy.load(Ordering::Relaxed),
+    pub(super) fn load(&self) -> Load {
+        self.crew.load()
+    }
+}
+
+impl Crew {
+    fn hire(self: &Arc<Self>) -> io::Result<()> {
+        let crew = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("convert".to_owned()).stack_size(STACK_BYTES);
+        thread.spawn(move || crew.work()).map(drop)
+    }
+
+    fn work(&self) {
+        loop {
+            let job = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(job) = job else { return };
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            if job.deadline <= Instant::now() || !job.state.advance(QUEUED, RUNNING) {
+                continue;
+            }
+            self.busy.fetch_add(1, Ordering::Relaxed);
+            let started = Instant::now();
+            let result = guarded(&job.work, &self.limits);
+            let convert_us = micros(started.elapsed());
+            drop(job.work);
+            self.finished(convert_us);
+            if !job.state.advance(RUNNING, DONE) {
+                // Somebody else has this thread's place by now.
+                self.lost.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+            // Whoever asked may be gone.
+            let _ = job.reply.send(Done { result, convert_us });
         }
     }
 
-    fn busy(&self) -> Failure {
+    /// Takes a job past its deadline off the books. Its thread is replaced, so that one file that
+    /// hangs costs one thread and no other request; as many as there are slots, since each goes on
+    /// to burn a core.
+    fn give_up(self: &Arc<Self>, state: &State, timeout: Duration) -> Failure {
+        let may_replace = self.lost.load(Ordering::Relaxed) < self.slots;
+        if may_replace && state.advance(RUNNING, ABANDONED) {
+            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::error!(lost, slots = self.slots, "a conversion hangs; its slot is replaced");
+            if let Err(error) = self.hire() {
+                tracing::error!(%error, "cannot start a replacement");
+            }
+        }
+        Failure::new(
+            Code::DeadlineExceeded,
+            format!("the conversion took longer than {} s", timeout.as_secs()),
+        )
+        .with_hint("send a smaller file, or raise the time limit of the worker")
+    }
+
+    fn finished(&self, convert_us: u32) {
+        self.busy.fetch_sub(1, Ordering::Relaxed);
+        let (mean, sample) = (self.mean_us.load(Ordering::Relaxed), u64::from(convert_us));
+        let next = if mean == 0 { sample } else { (mean * 7 + sample) / 8 };
+        self.mean_us.store(next, Ordering::Relaxed);
+    }
+
+    fn load(&self) -> Load {
+        Load {
+            slots: self.slots,
+            queued: self.queued.load(Ordering::Relaxed),
+            busy: self.busy.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+        }
+    }
+
+    fn busy_failure(&self) -> Failure {
         let load = self.load();
-        let mean_us = self.load.mean_us.load(Ordering::Relaxed).max(1_000);
+        let mean_us = self.mean_us.load(Ordering::Relaxed).max(1_000);
         let drain_ms = mean_us * load.queued as u64 / load.slots.max(1) as u64 / 1_000;
         Failure::new(
             Code::Busy,
@@ -128,30 +215,16 @@ impl Slots {
     }
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>, load: &Load, limits: &ConvertLimits) {
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        load.queued.fetch_sub(1, Ordering::Relaxed);
-        if job.reply.is_closed() || job.deadline <= Instant::now() {
-            continue;
-        }
-        load.busy.fetch_add(1, Ordering::Relaxed);
-        let started = Instant::now();
-        let result = guarded(&job.work, limits);
-        let convert_us = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
-        load.finished(convert_us);
-        // Nobody listens any more after a deadline.
-        let _ = job.reply.send(Done { result, convert_us });
-    }
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// Converts behind a wall: a panic is an answer and not the end of the thread.
 fn guarded(work: &Work, limits: &ConvertLimits) -> Result<Converted, Failure> {
-    let convert = || convert::convert(&work.body, work.target, &work.options, limits);
+    let convert = || convert::convert(&work.body.bytes, work.target, &work.options, limits);
     let Ok(result) = catch_unwind(AssertUnwindSafe(convert)) else {
         // The payload may quote the file: only the place, which the panic hook prints, is told.
-        let (target, bytes) = (work.target.name(), work.body.len());
+        let (target, bytes) = (work.target.name(), work.body.bytes.len());
         tracing::error!(target, bytes, "a converter panicked");
         return Err(Failure::new(Code::WorkerFailed, "the converter failed on this file")
             .with_hint("the service is unharmed; please report what made the file"));
@@ -159,14 +232,4 @@ fn guarded(work: &Work, limits: &ConvertLimits) -> Result<Converted, Failure> {
     let bytes = result?;
     let checksum = work.checksum.of(&bytes);
     Ok(Converted { bytes, checksum })
-}
-
-impl Load {
-    fn finished(&self, convert_us: u32) {
-        self.busy.fetch_sub(1, Ordering::Relaxed);
-        let mean = self.mean_us.load(Ordering::Relaxed);
-        let next =
-            if mean == 0 { u64::from(convert_us) } else { (mean * 7 + u64::from(convert_us)) / 8 };
-        self.mean_us.store(next, Ordering::Relaxed);
-    }
 }

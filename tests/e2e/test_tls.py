@@ -52,6 +52,30 @@ class Openssl(harness.Case):
         self.assertIn("alert protocol version", said)
 
 
+    def test_a_renegotiation_freezes_nobody(self):
+        # It is refused by an alert that waits to be sent; to wait for that is to wait for oneself.
+        for io in harness.DRIVERS:
+            with self.subTest(io=io):
+                _, master, address = self.start_tiers(io)
+                host, port = address
+                peer = subprocess.Popen(
+                    ["openssl", "s_client", "-connect", f"{host}:{port}", "-tls1_2"],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                try:
+                    while b"Verify return code" not in peer.stdout.readline():
+                        pass
+                    peer.stdin.write(b"R\n")
+                    peer.stdin.flush()
+                    while b"RENEGOTIATING" not in peer.stdout.readline():
+                        pass
+                    for _ in range(3):
+                        result = self.convert_v1(address, client_v1.TO_PNG, samples.JPG)
+                        samples.check_picture(result, "png")
+                finally:
+                    peer.kill()
+                    peer.communicate()
+
+
 class Certificates(harness.Case):
     """Who is let in by a worker, and who is believed to be one."""
 
