@@ -13,6 +13,7 @@ pub mod io;
 pub mod limits;
 pub mod master;
 pub mod server;
+pub mod store;
 pub mod tls;
 pub mod transport;
 pub mod wire;

@@ -15,6 +15,9 @@ const RING_ENTRIES: u32 = 1024;
 /// overflowing queue costs a system call for each entry that did not fit.
 const COMPLETION_ENTRIES: u32 = 4 * RING_ENTRIES;
 
+/// Threads of an epoll loop for what blocks; [`super::blocking`] asks for no more at once.
+const BLOCKING_THREADS: usize = 8;
+
 /// What carries the input and output of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
@@ -74,7 +77,10 @@ impl Driver {
                 Ok(runtime.block_on(deadline::enforced(main)))
             }
             Self::Epoll => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .max_blocking_threads(BLOCKING_THREADS)
+                    .build()?;
                 let local = tokio::task::LocalSet::new();
                 Ok(local.block_on(&runtime, deadline::enforced(main)))
             }
