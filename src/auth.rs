@@ -140,10 +140,7 @@ impl Token {
     /// Only where the system has none.
     pub fn generate() -> Result<Self, TokenError> {
         let mut field = [0; TOKEN_BYTES_MAX];
-        rustls::crypto::aws_lc_rs::default_provider()
-            .secure_random
-            .fill(&mut field)
-            .map_err(|_| TokenError::NoRandomness)?;
+        getrandom::fill(&mut field).map_err(|_| TokenError::NoRandomness)?;
         for byte in &mut field {
             *byte = ALPHABET[usize::from(*byte & 63)];
         }

@@ -7,6 +7,9 @@
 //! The modules are rooms with one door each; `docs/architecture.md` has the map.
 
 pub mod auth;
+pub mod cli;
+pub mod client;
+pub mod config;
 pub mod convert;
 pub mod exchange;
 pub mod io;

@@ -145,3 +145,37 @@ impl Default for StoreLimits {
         }
     }
 }
+
+/// What a client bears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Bytes of one file that is read to be sent. The same as a server's own limit.
+    pub body_bytes_max: u64,
+    /// Bytes of one answer. The same as the limit of a conversion's result.
+    pub answer_bytes_max: u64,
+    /// Connecting to one address.
+    pub connect_timeout: Duration,
+    /// The TLS handshake as a whole.
+    pub handshake_timeout: Duration,
+    /// One write of the body, or one read of an answer that has begun.
+    pub stall_timeout: Duration,
+    /// A request as a whole, repeats to a busy server included.
+    pub request_timeout: Duration,
+    /// How often a busy server is asked again.
+    pub busy_retries_max: u32,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 512 * MIB,
+            answer_bytes_max: 1024 * MIB,
+            connect_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(30),
+            // A little more than the server's, so that the server is the one that gives up and says so.
+            request_timeout: Duration::from_secs(310),
+            busy_retries_max: 8,
+        }
+    }
+}

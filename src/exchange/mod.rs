@@ -61,7 +61,7 @@ pub async fn read_head(
     limits: &ServerLimits,
     idle_timeout: Duration,
 ) -> Result<Option<Result<Head, Refusal>>, StreamError> {
-    if !stream.wait_for_request(Instant::now() + idle_timeout).await? {
+    if !stream.wait_for_request(idle_timeout).await? {
         return Ok(None);
     }
     stream.socket().set_deadline(Some(Instant::now() + limits.header_timeout));

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_uring::buf::fixed::FixedBuf;
-
-use super::pool::Lease;
 
 /// A block of bytes, all of them initialised. What is valid in it, its holder knows: a recycled
 /// block still has what an earlier holder left, so nobody may look past what it wrote itself.
@@ -21,6 +20,22 @@ pub(super) enum Storage {
     /// A pool's memory. The block goes back before its place counts as free: fields are dropped in
     /// this order.
     Pooled { block: FixedBuf, lease: Lease },
+}
+
+/// A buffer's place in its pool; the place is free again when this is dropped.
+pub(super) struct Lease {
+    _permit: OwnedSemaphorePermit,
+    registered: bool,
+}
+
+impl Lease {
+    pub(super) fn new(permit: OwnedSemaphorePermit, registered: bool) -> Self {
+        Self { _permit: permit, registered }
+    }
+
+    pub(super) fn is_registered(&self) -> bool {
+        self.registered
+    }
 }
 
 impl Buffer {

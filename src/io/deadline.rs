@@ -11,22 +11,23 @@ use std::net::Shutdown;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use super::socket::SocketState;
+use super::watch::Watched;
 
 /// How often the sweep looks, hence how late a deadline may fire. 10,000 sockets take about 50 us
 /// to look at, so 20 sweeps a second cost a thousandth of a core.
 const SWEEP_PERIOD: Duration = Duration::from_millis(50);
 
 thread_local! {
-    static SOCKETS: RefCell<Vec<Weak<SocketState>>> = const { RefCell::new(Vec::new()) };
+    static SOCKETS: RefCell<Vec<Weak<Watched>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What to close in [`shutdown_sockets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// Connections that wait for their next request.
+    /// The receiving side of connections that wait for their next request; their owners can still
+    /// take leave.
     Idle,
-    /// All of this thread.
+    /// All of this thread, in both directions.
     All,
 }
 
@@ -35,9 +36,10 @@ pub enum Which {
 pub fn shutdown_sockets(which: Which) {
     SOCKETS.with_borrow(|sockets| {
         for socket in sockets.iter().filter_map(Weak::upgrade) {
-            if which == Which::All || socket.is_idle() {
-                // A peer that is gone already makes this fail, which is just as well.
-                let _ = socket.shutdown(Shutdown::Both);
+            match which {
+                Which::All => socket.shutdown(Shutdown::Both),
+                Which::Idle if socket.idle.get() => socket.shutdown(Shutdown::Read),
+                Which::Idle => {}
             }
         }
     });
@@ -49,7 +51,7 @@ pub fn open_sockets() -> usize {
     SOCKETS.with_borrow(|sockets| sockets.iter().filter(|socket| socket.strong_count() > 0).count())
 }
 
-pub(super) fn watch(socket: &Rc<SocketState>) {
+pub(super) fn watch(socket: &Rc<Watched>) {
     SOCKETS.with_borrow_mut(|sockets| sockets.push(Rc::downgrade(socket)));
 }
 

@@ -1,11 +1,8 @@
-//! The two drivers, and one thread's event loop on either.
+//! The two drivers, and the choice between them.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::str::FromStr;
-
-use super::deadline;
 
 /// Submission entries of a ring. A connection has at most two operations in flight, so 1,024
 /// entries take a batch from 512 connections before one submits early.
@@ -14,9 +11,6 @@ const RING_ENTRIES: u32 = 1024;
 /// Four completions for each submission entry: completions wait while the loop is busy, and an
 /// overflowing queue costs a system call for each entry that did not fit.
 const COMPLETION_ENTRIES: u32 = 4 * RING_ENTRIES;
-
-/// Threads of an epoll loop for what blocks; [`super::blocking`] asks for no more at once.
-const BLOCKING_THREADS: usize = 8;
 
 /// What carries the input and output of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +41,9 @@ impl Driver {
         if wish == Some(Self::Epoll) {
             return Ok(Choice { driver: Self::Epoll, fallback: None });
         }
-        match tokio_uring::Runtime::new(&ring(Ring::Tuned)) {
+        let trial = tokio_uring::Runtime::new(&ring(Ring::Tuned))
+            .or_else(|_| tokio_uring::Runtime::new(&ring(Ring::Plain)));
+        match trial {
             Ok(_) => Ok(Choice { driver: Self::Uring, fallback: None }),
             Err(error) if wish.is_none() => Ok(Choice {
                 driver: Self::Epoll,
@@ -60,30 +56,6 @@ impl Driver {
                 error.kind(),
                 format!("io_uring is refused: {error}{}", reason(&error)),
             )),
-        }
-    }
-
-    /// Runs `main` on this thread until it ends. Tasks that it spawned with [`spawn`] and that
-    /// still run are dropped with their sockets.
-    ///
-    /// # Errors
-    ///
-    /// The event loop cannot be set up.
-    pub fn run<T>(self, main: impl Future<Output = T>) -> io::Result<T> {
-        match self {
-            Self::Uring => {
-                let runtime = tokio_uring::Runtime::new(&ring(Ring::Tuned))
-                    .or_else(|_| tokio_uring::Runtime::new(&ring(Ring::Plain)))?;
-                Ok(runtime.block_on(deadline::enforced(main)))
-            }
-            Self::Epoll => {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .max_blocking_threads(BLOCKING_THREADS)
-                    .build()?;
-                let local = tokio::task::LocalSet::new();
-                Ok(local.block_on(&runtime, deadline::enforced(main)))
-            }
         }
     }
 }
@@ -109,21 +81,19 @@ impl FromStr for Driver {
     }
 }
 
-/// Starts `task` beside its caller, on the same thread.
-pub fn spawn<T: 'static>(task: impl Future<Output = T> + 'static) -> tokio::task::JoinHandle<T> {
-    tokio::task::spawn_local(task)
-}
-
+/// How a ring is set up.
 #[derive(Clone, Copy)]
-enum Ring {
+pub(super) enum Ring {
+    /// As measured to be best.
     Tuned,
+    /// As kernels before 6.0 know it.
     Plain,
 }
 
 /// `COOP_TASKRUN | SINGLE_ISSUER` saves interrupts and locks (Linux 6.0); `DEFER_TASKRUN` would
 /// hang tokio-uring, which waits on the ring's descriptor and not in `io_uring_enter`; SQPOLL
 /// costs twice the CPU.
-fn ring(kind: Ring) -> tokio_uring::Builder {
+pub(super) fn ring(kind: Ring) -> tokio_uring::Builder {
     let mut setup = tokio_uring::uring_builder();
     setup.setup_cqsize(COMPLETION_ENTRIES);
     if matches!(kind, Ring::Tuned) {

@@ -19,7 +19,7 @@ use super::driver::Driver;
 #[derive(Debug, Clone)]
 pub struct File {
     driver: Driver,
-    file: Arc<std::fs::File>,
+    inner: Arc<std::fs::File>,
     /// A descriptor of its own: the ring closes what it was given.
     ring: OnceCell<std::rc::Rc<Ring>>,
 }
@@ -36,7 +36,7 @@ impl File {
     /// Takes a file to the running event loop, which must be one of `driver`.
     #[must_use]
     pub fn new(driver: Driver, file: Arc<std::fs::File>) -> Self {
-        Self { driver, file, ring: OnceCell::new() }
+        Self { driver, inner: file, ring: OnceCell::new() }
     }
 
     /// Reads from the page cache alone, without waiting: `None` where the disk must be asked. For a
@@ -47,7 +47,7 @@ impl File {
     /// The kernel's.
     pub fn read_cached(&self, room: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
         let mut slices = [IoSliceMut::new(room)];
-        match rustix::io::preadv2(&*self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+        match rustix::io::preadv2(&*self.inner, &mut slices, offset, ReadWriteFlags::NOWAIT) {
             Ok(bytes) => Ok(Some(bytes)),
             // Not in memory, or a file system that cannot say whether it is.
             Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
@@ -74,7 +74,7 @@ impl File {
             Err(error) => return (Err(error), buffer),
         }
         // A pooled block cannot leave its thread. The copy is small beside the disk's time.
-        let (file, bytes) = (Arc::clone(&self.file), room.len());
+        let (file, bytes) = (Arc::clone(&self.inner), room.len());
         let read = move || {
             let mut block = vec![0; bytes];
             let read = file.read_at(&mut block, offset)?;
@@ -98,7 +98,7 @@ impl File {
         mut offset: u64,
     ) -> (io::Result<()>, Buffer) {
         if self.driver == Driver::Epoll {
-            let (file, block) = (Arc::clone(&self.file), buffer.bytes()[pending].to_vec());
+            let (file, block) = (Arc::clone(&self.inner), buffer.bytes()[pending].to_vec());
             let written = blocking(move || file.write_all_at(&block, offset)).await;
             return (written.and_then(|written| written), buffer);
         }
@@ -130,7 +130,7 @@ impl File {
         if self.driver == Driver::Uring {
             return self.ring()?.0.sync_all().await;
         }
-        let file = Arc::clone(&self.file);
+        let file = Arc::clone(&self.inner);
         blocking(move || file.sync_all()).await?
     }
 
@@ -138,7 +138,7 @@ impl File {
         if let Some(ring) = self.ring.get() {
             return Ok(ring.clone());
         }
-        let own = tokio_uring::fs::File::from_std(self.file.try_clone()?);
+        let own = tokio_uring::fs::File::from_std(self.inner.try_clone()?);
         Ok(self.ring.get_or_init(|| std::rc::Rc::new(Ring(own))).clone())
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_uring::buf::fixed::{FixedBuf, FixedBufPool};
 
 use super::aligned::AlignedBlock;
-use super::buffer::{Buffer, Storage};
+use super::buffer::{Buffer, Lease, Storage};
 use super::driver::Driver;
 use super::memlock;
 
@@ -30,12 +30,6 @@ pub struct BufferPool {
     free: Arc<Semaphore>,
     buffer_bytes: usize,
     count: usize,
-    registered: bool,
-}
-
-/// A buffer's place in its pool; the place is free again when this is dropped.
-pub(super) struct Lease {
-    _permit: OwnedSemaphorePermit,
     registered: bool,
 }
 
@@ -101,7 +95,7 @@ impl BufferPool {
     }
 
     fn lease(&self, block: FixedBuf, permit: OwnedSemaphorePermit) -> Buffer {
-        let lease = Lease { _permit: permit, registered: self.registered };
+        let lease = Lease::new(permit, self.registered);
         Buffer(Storage::Pooled { block, lease })
     }
 
@@ -126,12 +120,6 @@ impl BufferPool {
     /// Whether the ring knows them.
     #[must_use]
     pub fn is_registered(&self) -> bool {
-        self.registered
-    }
-}
-
-impl Lease {
-    pub(super) fn is_registered(&self) -> bool {
         self.registered
     }
 }

@@ -257,9 +257,12 @@ fn shutting_down_idle_sockets_leaves_busy_ones() {
         idle.set_idle(true);
         assert_eq!(open_sockets(), 2);
         shutdown_sockets(Which::Idle);
-        assert_eq!(idle_client.read(&mut [0]).unwrap(), 0);
-        busy.write_all(&mut sending(b"x")).await.unwrap();
-        assert_eq!(busy_client.read(&mut [0]).unwrap(), 1);
+        let mut window = RecvWindow::new(Buffer::heap(8));
+        assert_eq!(idle.read_into(&mut window).await.unwrap(), 0);
+        idle.write_all(&mut sending(b"bye")).await.unwrap();
+        assert_eq!(idle_client.read(&mut [0; 8]).unwrap(), 3, "leave can still be taken");
+        busy_client.write_all(b"x").unwrap();
+        assert_eq!(busy.read_into(&mut window).await.unwrap(), 1);
     });
 }
 

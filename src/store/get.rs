@@ -120,13 +120,12 @@ impl Reader {
         let mut got = 0;
         while got < room {
             let range = HEAD_ROOM + got..HEAD_ROOM + room;
-            let read = match self.read_first(&mut data, range.clone()) {
-                Some(read) => read,
-                None => {
-                    let (read, back) = self.file.read_at(data, range, self.offset).await;
-                    data = back;
-                    read
-                }
+            let read = if let Some(read) = self.read_first(&mut data, range.clone()) {
+                read
+            } else {
+                let (read, back) = self.file.read_at(data, range, self.offset).await;
+                data = back;
+                read
             };
             match read {
                 Ok(0) => return (Err(StoreError::Short { missing: self.left }), data),

@@ -65,11 +65,11 @@ impl Store {
     async fn serve_connection(&self, socket: Socket) -> Result<(), StreamError> {
         let config = &self.shared.config;
         let peer = self.enter(&socket);
-        let mut stream = match &config.security {
+        let mut stream: Stream = match &config.security {
             Security::Tls(tls) => {
                 TlsStream::accept(socket, tls, config.limits.handshake_timeout).await?.into()
             }
-            Security::Plain => Stream::Plain(PlainStream::new(socket)),
+            Security::Plain => PlainStream::new(socket).into(),
         };
         stream.socket().set_stall_limits(None, Some(config.limits.stall_timeout));
         let next = match peer {
@@ -129,7 +129,7 @@ impl Store {
         let mut idle_timeout = config.limits.header_timeout;
         let mut unknown_in_a_row = 0;
         while !self.context.is_draining() {
-            if !stream.wait_for_request(Instant::now() + idle_timeout).await? {
+            if !stream.wait_for_request(idle_timeout).await? {
                 break;
             }
             let request = self.read_head(stream).await?;

@@ -1,7 +1,7 @@
 //! One type for a connection with TLS and one without.
 
 use std::net::{Shutdown, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{PlainStream, StreamError, TlsStream};
 use crate::io::{Buffer, Socket};
@@ -9,10 +9,10 @@ use crate::io::{Buffer, Socket};
 /// A connection, for services that may be told to do without TLS. The verbs are those of
 /// [`TlsStream`], where they are described.
 pub enum Stream {
-    /// With TLS. Its state is several times that of a plain one, and there is one per connection.
+    /// With TLS.
     Tls(Box<TlsStream>),
     /// Without.
-    Plain(PlainStream),
+    Plain(Box<PlainStream>),
 }
 
 /// Hands a verb on to whichever stream it is.
@@ -30,9 +30,9 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// The connection failed, or `deadline` passed.
-    pub async fn wait_for_request(&mut self, deadline: Instant) -> Result<bool, StreamError> {
-        either!(self, stream => stream.wait_for_request(deadline).await)
+    /// The connection failed, or `timeout` passed.
+    pub async fn wait_for_request(&mut self, timeout: Duration) -> Result<bool, StreamError> {
+        either!(self, stream => stream.wait_for_request(timeout).await)
     }
 
     /// Reads 1 to `limit` bytes of what comes next and shows them to `sink`; 0 is the peer's end.
@@ -140,5 +140,11 @@ impl Stream {
 impl From<TlsStream> for Stream {
     fn from(stream: TlsStream) -> Self {
         Self::Tls(Box::new(stream))
+    }
+}
+
+impl From<PlainStream> for Stream {
+    fn from(stream: PlainStream) -> Self {
+        Self::Plain(Box::new(stream))
     }
 }

@@ -84,7 +84,7 @@ impl ReadHalf<'_> {
 
     /// How long a single read may take from now on.
     pub fn set_stall_limit(&self, limit: Duration) {
-        self.socket.set_read_stall_limit(limit);
+        self.socket.set_read_stall_limit(Some(limit));
     }
 
     /// Makes sure that plaintext waits; `false` is the peer's orderly end.

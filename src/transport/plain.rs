@@ -24,16 +24,20 @@ impl PlainStream {
     /// See [`super::TlsStream::wait_for_request`].
     pub(super) async fn wait_for_request(
         &mut self,
-        deadline: Instant,
+        timeout: Duration,
     ) -> Result<bool, StreamError> {
         self.socket.set_idle(true);
-        self.socket.set_deadline(Some(deadline));
+        self.socket.set_read_stall_limit(Some(timeout));
         let waited = match self.recv.unread_bytes() {
             0 => fill(&self.socket, &mut self.recv).await.map(|bytes| bytes > 0),
             _ => Ok(true),
         };
+        self.socket.set_read_stall_limit(None);
         self.socket.set_idle(false);
-        waited
+        match waited {
+            Err(StreamError::TimedOut) => Ok(false),
+            waited => waited,
+        }
     }
 
     /// See [`super::TlsStream::read_at_most`].

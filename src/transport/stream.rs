@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::halves::{Spare, fill};
 use super::{HANDSHAKE_WINDOW_BYTES, ReadHalf, StreamError, WriteHalf};
 use crate::io::{Buffer, BufferPool, RecvWindow, SendWindow, Socket};
-use crate::tls::{ClientTls, Progress, ServerTls, TlsSession};
+use crate::tls::{ClientTls, Progress, ServerTls, TlsError, TlsSession};
 
 /// A TLS connection whose handshake is done.
 ///
@@ -95,18 +95,25 @@ impl TlsStream {
         }
     }
 
-    /// Waits for the first byte of a next request; `false` is the peer's orderly end. The
-    /// connection holds no pooled buffer while it waits, and a drain may close it.
+    /// Waits for the first bytes of a next request; `false` is an end between two requests: the
+    /// peer closed, was silent for `timeout`, or a drain has ended the receiving. The sending side
+    /// is still open then, for a close_notify. The connection holds no pooled buffer meanwhile.
     ///
     /// # Errors
     ///
-    /// The connection failed, or `deadline` passed.
-    pub async fn wait_for_request(&mut self, deadline: Instant) -> Result<bool, StreamError> {
+    /// The connection failed.
+    pub async fn wait_for_request(&mut self, timeout: Duration) -> Result<bool, StreamError> {
         self.socket.set_idle(true);
-        self.socket.set_deadline(Some(deadline));
+        self.socket.set_read_stall_limit(Some(timeout));
+        // Bytes that make no record must not keep a connection for ever.
+        self.socket.set_deadline(Some(Instant::now() + 2 * timeout));
         let waited = self.read_half().fill_spare().await;
+        self.socket.set_read_stall_limit(None);
         self.socket.set_idle(false);
-        waited
+        match waited {
+            Err(StreamError::TimedOut | StreamError::Tls(TlsError::Truncated)) => Ok(false),
+            waited => waited,
+        }
     }
 
     /// Reads exactly `out.len()` bytes.

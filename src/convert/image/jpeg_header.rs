@@ -33,10 +33,16 @@ pub(super) struct AdobeTransform {
 
 /// The frame header and all that stands around it.
 #[derive(Debug)]
+#[cfg_attr(
+    feature = "turbo",
+    allow(dead_code, reason = "libjpeg-turbo reads Adobe's marker itself")
+)]
 pub(super) struct JpegHeader<'a> {
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) components: u8,
+    /// With JFIF's marker, three components are `YCbCr` whatever Adobe's says.
+    pub(super) jfif: bool,
     pub(super) adobe: Option<AdobeTransform>,
     pub(super) scans: u32,
     /// Whether the end-of-image marker is there. Without it, a file of one sequential scan may still
@@ -72,8 +78,8 @@ pub(super) fn read<'a>(input: &'a [u8], limits: &ConvertLimits) -> Result<JpegHe
         xmp: walk.xmp.map(Cow::Borrowed),
     };
     side.check(limits)?;
-    let Walk { adobe, scans, ended, .. } = walk;
-    Ok(JpegHeader { width, height, components, adobe, scans, ended, side })
+    let Walk { jfif, adobe, scans, ended, .. } = walk;
+    Ok(JpegHeader { width, height, components, jfif, adobe, scans, ended, side })
 }
 
 pub(super) fn broken_off(input: &[u8]) -> Error {
@@ -87,6 +93,7 @@ pub(super) fn broken_off(input: &[u8]) -> Error {
 struct Walk<'a> {
     frame: Option<(u32, u32, u8)>,
     sequential: bool,
+    jfif: bool,
     adobe: Option<AdobeTransform>,
     exif: Option<&'a [u8]>,
     xmp: Option<&'a [u8]>,
@@ -135,6 +142,7 @@ impl<'a> Walk<'a> {
                 self.scans = self.scans.saturating_add(1);
             }
             // Side data after the first scan belongs to something else.
+            0xe0 if self.scans == 0 => self.jfif |= body.starts_with(b"JFIF\0"),
             0xe1 if self.scans == 0 => {
                 if let Some(exif) = body.strip_prefix(EXIF_PREFIX) {
                     self.exif.get_or_insert(exif);

@@ -79,7 +79,7 @@ pub(super) fn encode(frame: &Frame, quality: u8, limits: &ConvertLimits) -> Resu
 fn readable<'a>(input: &'a [u8], header: &JpegHeader) -> (Cow<'a, [u8]>, bool) {
     let Some(adobe) = header.adobe else { return (Cow::Borrowed(input), false) };
     let (value, plain_rgb) = match (header.components, adobe.value) {
-        (3, 0) => (1, true),
+        (3, 0) => (1, !header.jfif),
         (3, 1) | (4, 0 | 2) => return (Cow::Borrowed(input), false),
         (4, _) => (2, false),
         _ => (1, false),

@@ -75,7 +75,7 @@ struct Decoder(raw::tjhandle);
 impl Decoder {
     fn new() -> Result<Self, Error> {
         // SAFETY: no pointers go in; null comes out where there is no memory, and is refused.
-        let handle = unsafe { raw::tj3Init(raw::TJINIT_TJINIT_DECOMPRESS as c_int) };
+        let handle = unsafe { raw::tj3Init(raw::TJINIT_TJINIT_DECOMPRESS.cast_signed()) };
         if handle.is_null() {
             return Err(Error::new(ErrorKind::Internal, "no memory for a JPEG decoder"));
         }
@@ -91,7 +91,7 @@ impl Decoder {
 
     fn parameter(&self, parameter: raw::TJPARAM) -> i64 {
         // SAFETY: the handle is live.
-        i64::from(unsafe { raw::tj3Get(self.0, parameter as c_int) })
+        i64::from(unsafe { raw::tj3Get(self.0, parameter.cast_signed()) })
     }
 
     fn decode(&mut self, input: &[u8], frame: &mut Frame, format: raw::TJPF) -> Result<(), Error> {

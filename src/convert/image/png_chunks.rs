@@ -26,7 +26,7 @@ pub(super) struct PngHeader<'a> {
 /// Reads the chunks of `input` up to its end, or to where it breaks off.
 pub(super) fn read<'a>(input: &'a [u8], limits: &ConvertLimits) -> Result<PngHeader<'a>, Error> {
     let mut chunks = Chunks { rest: input.get(SIGNATURE.len()..).unwrap_or_default() };
-    let (width, height) = match chunks.next() {
+    let (width, height) = match chunks.next().map(|chunk| (chunk.kind, chunk.body)) {
         Some((b"IHDR", &[w3, w2, w1, w0, h3, h2, h1, h0, _, _, _, _, _])) => {
             (u32::from_be_bytes([w3, w2, w1, w0]), u32::from_be_bytes([h3, h2, h1, h0]))
         }
@@ -34,9 +34,15 @@ pub(super) fn read<'a>(input: &'a [u8], limits: &ConvertLimits) -> Result<PngHea
     };
     check_size(width, height, limits)?;
     let mut side = SideData::default();
-    for (kind, body) in chunks {
-        match kind {
+    for chunk in chunks {
+        let body = chunk.body;
+        match chunk.kind {
             b"IEND" => break,
+            b"PLTE" | b"tRNS" if !chunk.is_whole() => {
+                return Err(Error::malformed("the PNG's palette does not match its checksum"));
+            }
+            // Side data that is damaged is no side data.
+            b"eXIf" | b"iCCP" | b"iTXt" if !chunk.is_whole() => {}
             b"eXIf" => side.exif = Some(Cow::Borrowed(tiff_part(body))),
             b"iCCP" if side.icc.is_none() => side.icc = icc(body, limits)?.map(Cow::Owned),
             b"iTXt" if side.xmp.is_none() => side.xmp = xmp(body, limits)?,
@@ -51,17 +57,32 @@ struct Chunks<'a> {
     rest: &'a [u8],
 }
 
+struct Chunk<'a> {
+    kind: &'a [u8; 4],
+    body: &'a [u8],
+    /// Type and body, which the checksum covers.
+    covered: &'a [u8],
+    checksum: Option<&'a [u8; 4]>,
+}
+
+impl Chunk<'_> {
+    fn is_whole(&self) -> bool {
+        self.checksum.is_some_and(|sum| *sum == libdeflater::crc32(self.covered).to_be_bytes())
+    }
+}
+
 impl<'a> Iterator for Chunks<'a> {
-    /// Type and body. Checksums are the decoder's business.
-    type Item = (&'a [u8; 4], &'a [u8]);
+    type Item = Chunk<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (length, rest) = self.rest.split_first_chunk::<4>()?;
-        let (kind, rest) = rest.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-        let body = rest.get(..length)?;
-        self.rest = rest.get(length.checked_add(4)?..).unwrap_or_default();
-        Some((kind, body))
+        let covered = rest.get(..length.checked_add(4)?)?;
+        let (kind, body) = covered.split_first_chunk::<4>()?;
+        let rest = &rest[covered.len()..];
+        let checksum = rest.first_chunk::<4>();
+        self.rest = rest.get(4..).unwrap_or_default();
+        Some(Chunk { kind, body, covered, checksum })
     }
 }
 
@@ -126,9 +147,10 @@ mod tests {
     use super::*;
     use crate::convert::ErrorKind;
 
-    fn chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    fn chunk(kind: &[u8], body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-        [length.as_slice(), kind, body, &[0; 4]].concat()
+        let checksum = libdeflater::crc32(&[kind, body].concat()).to_be_bytes();
+        [length.as_slice(), kind, body, &checksum].concat()
     }
 
     fn file(width: u32, chunks: &[Vec<u8>]) -> Vec<u8> {
@@ -173,14 +195,27 @@ mod tests {
     #[test]
     fn a_profile_or_xmp_that_inflates_past_the_limit_is_refused() {
         let limits = ConvertLimits { metadata_bytes_max: 100_000, ..ConvertLimits::default() };
-        let fits = deflated(&[7; 100_000]);
-        let bomb = deflated(&[7; 100_001]);
-        for (kind, head) in [(b"iCCP", "name\0\0"), (b"iTXt", "XML:com.adobe.xmp\0\x01\0\0\0")] {
-            let with = |stream: &[u8]| file(1, &[chunk(kind, &[head.as_bytes(), stream].concat())]);
+        let fits = deflated(&vec![7; 100_000]);
+        let bomb = deflated(&vec![7; 100_001]);
+        for (kind, head) in [("iCCP", "name\0\0"), ("iTXt", "XML:com.adobe.xmp\0\x01\0\0\0")] {
+            let with = |stream: &[u8]| {
+                file(1, &[chunk(kind.as_bytes(), &[head.as_bytes(), stream].concat())])
+            };
             assert!(read(&with(&fits), &limits).is_ok());
             let error = read(&with(&bomb), &limits).unwrap_err();
             assert_eq!(error.kind, ErrorKind::LimitExceeded);
         }
+    }
+
+    #[test]
+    fn a_damaged_palette_is_malformed_and_damaged_side_data_is_none() {
+        let mut damaged = chunk(b"PLTE", &[1, 2, 3]);
+        damaged[9] ^= 1;
+        let error = read(&file(1, &[damaged]), &ConvertLimits::default()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Malformed);
+        let mut damaged = chunk(b"eXIf", b"II*\0");
+        damaged[9] ^= 1;
+        assert!(read(&file(1, &[damaged]), &ConvertLimits::default()).unwrap().side.exif.is_none());
     }
 
     #[test]

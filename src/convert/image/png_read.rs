@@ -90,6 +90,10 @@ fn open<'a>(
     let mut options = DecodeOptions::default();
     options.set_ignore_text_chunk(true);
     options.set_ignore_iccp_chunk(true);
+    // The zlib stream's own sum covers the pixels; the chunks around it are checked by our walk.
+    // Other readers do not look at the sums of pixel chunks either, and open files with wrong ones.
+    options.set_ignore_crc(true);
+    options.set_ignore_adler32(false);
     let mut decoder = Decoder::new_with_options(Cursor::new(input), options);
     decoder.set_limits(png::Limits { bytes: DECODER_BYTES_MAX });
     decoder.set_transformations(transformations);
@@ -109,8 +113,7 @@ fn open<'a>(
     Ok(reader)
 }
 
-/// Reads rows into their places. What follows the last row is not looked at, so a file that lacks
-/// nothing but its end is read, as by other readers.
+/// Reads rows into their places. A file that lacks nothing but its end is read, as by other readers.
 fn read_rows(reader: &mut Reader<Cursor<&[u8]>>, rows: &mut [u8]) -> Result<(), Error> {
     let (width, _) = reader.info().size();
     let row_bytes = reader
@@ -120,19 +123,40 @@ fn read_rows(reader: &mut Reader<Cursor<&[u8]>>, rows: &mut [u8]) -> Result<(), 
         for row in rows.chunks_exact_mut(row_bytes) {
             reader.read_row(row).map_err(|error| refused(&error))?;
         }
-        return Ok(());
+        return check_end(reader, &mut vec![0; row_bytes]);
     }
     let (color, depth) = reader.output_color_type();
     let Ok(pixel_bits) = u8::try_from(color.samples() * depth as usize) else {
         return Err(Error::new(ErrorKind::Internal, "a PNG's pixel has at most 64 bits"));
     };
     let mut pass_row = vec![0; row_bytes];
-    while let Some(place) = reader.read_row(&mut pass_row).map_err(|error| refused(&error))? {
-        if let InterlaceInfo::Adam7(place) = place {
+    let (width, height) = reader.info().size();
+    for _ in 0..pass_rows(width, height) {
+        let place = reader.read_row(&mut pass_row).map_err(|error| refused(&error))?;
+        if let Some(InterlaceInfo::Adam7(place)) = place {
             png::expand_interlaced_row(rows, row_bytes, &pass_row, &place, pixel_bits);
         }
     }
-    Ok(())
+    check_end(reader, &mut pass_row)
+}
+
+/// Rows of all seven passes: those that hold at least a pixel.
+fn pass_rows(width: u32, height: u32) -> u32 {
+    // Left, top, and distance between rows, as the format has them.
+    const PASSES: [(u32, u32, u32); 7] =
+        [(0, 0, 8), (4, 0, 8), (0, 4, 8), (2, 0, 4), (0, 2, 4), (1, 0, 2), (0, 1, 2)];
+    let rows = |(left, top, step): (u32, u32, u32)| {
+        if left < width { height.saturating_sub(top).div_ceil(step) } else { 0 }
+    };
+    PASSES.into_iter().map(rows).sum()
+}
+
+/// After the last row: the sum over the pixels is right, or the file ends before it.
+fn check_end(reader: &mut Reader<Cursor<&[u8]>>, row: &mut [u8]) -> Result<(), Error> {
+    match reader.read_row(row) {
+        Err(error @ DecodingError::Format(_)) => Err(refused(&error)),
+        _ => Ok(()),
+    }
 }
 
 fn refused(error: &DecodingError) -> Error {

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
     use crate::convert::ErrorKind;
 
-    fn chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    fn chunk(kind: &[u8], body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len()).unwrap().to_le_bytes();
         let padding = vec![0; body.len() % 2];
         [kind, length.as_slice(), body, &padding].concat()

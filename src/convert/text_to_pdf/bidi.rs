@@ -2,8 +2,8 @@
 //!
 //! The base direction of a line of the text is that of its first strong character. After wrapping,
 //! every line on the page goes through the Unicode Bidirectional Algorithm (UAX 9, by
-//! `unicode-bidi`) with that base, and its characters are written in visual order, as PDF has it and
-//! as extractors expect. So a combining mark comes before its base, which is where the marks of
+//! `unicode-bidi`) with that base, and its characters are written in visual order, as PDF has it
+//! and as extractors expect. So a combining mark comes before its base, which is where the marks of
 //! Hebrew and Arabic are drawn right. Brackets are mirrored (rule L4), as far as [`mirrored`] knows
 //! them. There is no shaping: Arabic letters stand alone.
 

@@ -28,12 +28,9 @@ mod tests;
 mod tounicode;
 mod typeface;
 
+pub(super) use self::embedded::FontData;
 use self::{
-    document::PdfFile,
-    embedded::{Embedded, FontData},
-    frame::Frame,
-    layout::Layout,
-    standard::Helvetica,
+    document::PdfFile, embedded::Embedded, frame::Frame, layout::Layout, standard::Helvetica,
     typeface::Typeface,
 };
 use super::{Error, Options, PdfLayout};

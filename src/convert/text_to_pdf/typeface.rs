@@ -30,8 +30,8 @@ pub(super) trait Typeface {
     /// The glyph of any character. The face notes that the character is used.
     fn glyph(&mut self, character: char) -> Glyph;
 
-    /// The glyph of a character in right-to-left text, where that is another: a bracket turned round,
-    /// which reads back as the bracket of the text.
+    /// The glyph of a character in right-to-left text, where that is another: a bracket turned
+    /// round, which reads back as the bracket of the text.
     fn mirrored_glyph(&mut self, _character: char) -> Option<Glyph> {
         None
     }

@@ -33,7 +33,7 @@ pub struct FileHead {
 
 /// Upper three bits of an answer that has a file in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
+enum FileKind {
     /// The answer to GET.
     File = 1,
     /// The answer to SUMMARY.

@@ -1,0 +1,40 @@
+# Everything that is done with fxsrv beside the two commands of the README. `just` alone lists it.
+
+# Builds with libjpeg-turbo where its tools are here; the default codecs otherwise.
+features := if `command -v cmake >/dev/null && command -v nasm >/dev/null && echo yes || true` == "yes" { "--features turbo" } else { "" }
+
+_list:
+    @just --list --unsorted
+
+# Master and worker on this machine, with certificates and a token made on first use
+up *args:
+    cargo run --release {{features}} -- up {{args}}
+
+# The tests of `cargo test`, then the suites from the outside
+test: test-rust test-e2e
+
+# Unit and integration tests, on both drivers
+test-rust:
+    cargo test
+
+# Real processes, a client written from the specification, strace, signals
+test-e2e: build
+    tests/e2e/run
+
+# The release binary
+build:
+    cargo build --release {{features}}
+
+# Formatting, lints as errors, the borders between the rooms
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    cargo test --test borders
+
+# Every file of a folder through the whole path: how many were converted, refused by which code
+corpus folder: build
+    python3 tests/corpus.py --folder {{folder}}
+
+# Everything that CI does
+ci:
+    .ci/run

@@ -1,0 +1,344 @@
+//! `fxsrv convert`.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::fail::{Exit, Fail};
+use super::local::{LOCAL_NAMES, Parts, Tiers};
+use super::output::{Destination, Output};
+use super::progress::Bar;
+use super::server::{self, Target as Server};
+use super::worker::cores;
+use super::{logs, options, serve, term};
+use crate::auth::Token;
+use crate::client::{ClientConfig, ClientError, Connection, Request};
+use crate::config::{self, Common, ConvertKeys, LogLevel};
+use crate::convert::Target;
+use crate::io::Driver;
+use crate::server::Lifecycle;
+use crate::tls::certs::throwaway;
+use crate::tls::{ClientTls, Trust, Versions};
+use crate::wire::{Code, Operation, RequestOptions};
+
+/// A local server has one client: a request takes two buffers on the worker and four on the master.
+const LOCAL_BUFFERS: usize = 8;
+
+/// Convert files
+///
+/// Pictures become JPG, PNG or WEBP; text becomes PDF, and PDF text. The type of a file is told by its
+/// content, never by its name. Each result lies beside its file, with the new extension, and appears
+/// whole or not at all.
+///
+/// Without a server, a master and a worker run inside of this process for as long as it takes, on
+/// 127.0.0.1 and with certificates and a token of the moment.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  On this machine alone:
+      fxsrv convert photo.png --to jpg
+      fxsrv convert *.jpg --to webp --quality 85 -o small/
+      fxsrv convert report.pdf --to txt -o - | less
+      fxsrv convert - --to pdf < notes.txt > notes.pdf
+
+  By a server, as `fxsrv up` prints it there:
+      fxsrv convert photo.png --to jpg --server files.example.org:5000 \\
+          --ca ca.pem --token-file token
+
+  Every flag has a variable, and a line in the table [convert] of ~/.config/fxsrv/config.toml:
+      server = \"files.example.org:5000\"
+      ca = \"/home/me/.config/fxsrv/ca.pem\"
+      token-file = \"/home/me/.config/fxsrv/token\"
+
+Exit codes: 0 all files are converted, 1 the server refused or a file failed, 2 the command line or
+the configuration is wrong, 3 the server could not be reached, or not be trusted.")]
+pub(super) struct Args {
+    /// Files to convert; - is stdin
+    #[arg(required_unless_present = "check_config", value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// What they become
+    #[arg(long, required_unless_present = "check_config", value_name = "TYPE")]
+    to: Option<Type>,
+
+    /// Where the result goes: a file, a directory, or - for stdout
+    #[arg(long, short, value_name = "FILE|DIR|-")]
+    output: Option<PathBuf>,
+
+    #[command(flatten)]
+    keys: ConvertKeys,
+
+    /// Read keys from a file; a flag or a variable goes before a line of it
+    /// [default: ~/.config/fxsrv/config.toml where it exists]
+    #[arg(long, env = "FXSRV_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Check flags, environment, file, CA and token, say what is found, and end
+    #[arg(long)]
+    check_config: bool,
+}
+
+/// What a file becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Type {
+    #[value(alias = "jpeg")]
+    Jpg,
+    Png,
+    Webp,
+    Pdf,
+    #[value(alias = "text")]
+    Txt,
+}
+
+impl Type {
+    fn target(self) -> Target {
+        match self {
+            Self::Jpg => Target::Jpg,
+            Self::Png => Target::Png,
+            Self::Webp => Target::Webp,
+            Self::Pdf => Target::Pdf,
+            Self::Txt => Target::Text,
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Jpg => "jpg",
+            Self::Png => "png",
+            Self::Webp => "webp",
+            Self::Pdf => "pdf",
+            Self::Txt => "txt",
+        }
+    }
+}
+
+pub(super) fn run(args: Args) -> Result<Exit, Fail> {
+    let file = config::File::load_for_user(args.config.as_deref())?.convert;
+    let has_flag_token = args.keys.token_file.is_some();
+    let keys = args.keys.clone().or(file.clone());
+    logs::start(keys.log.unwrap_or(LogLevel(tracing::Level::ERROR)));
+    let driver = serve::choose_driver(keys.io)?;
+    let server = server::target(&keys, has_flag_token, driver)?;
+    let options =
+        |to: Type| options::request_options(&args.keys, &file, Operation::Convert(to.target()));
+    if args.check_config {
+        args.to.map(options).transpose()?;
+        return facts(&keys, &server, driver).map(|()| Exit::Done);
+    }
+    // The parser has made sure of it.
+    let to = args.to.ok_or_else(|| Fail::usage("nothing says what the files become"))?;
+    let job = Job {
+        to,
+        options: options(to)?,
+        output: Output::parse(args.output.as_deref(), args.files.len())?,
+        force: keys.force == Some(true),
+        body_bytes_max: keys.limits().body_bytes_max,
+    };
+    match server {
+        Server::Remote(config) => convert_all(&job, &args.files, &config),
+        Server::Local => {
+            let (tiers, config) = start_tiers(&keys, driver)?;
+            let converted = convert_all(&job, &args.files, &config);
+            let stopped = tiers.stop();
+            converted.and_then(|exit| stopped.map(|()| exit))
+        }
+    }
+}
+
+fn facts(keys: &ConvertKeys, server: &Server, driver: Driver) -> Result<(), Fail> {
+    let limits = keys.limits();
+    let (server, wire) = match server {
+        Server::Remote(config) => (config.server.to_string(), config.wire),
+        Server::Local => ("inside of this process".to_owned(), keys.wire.unwrap_or_default()),
+    };
+    serve::facts(&[
+        ("server", server),
+        ("version", wire.to_string()),
+        ("driver", driver.to_string()),
+        ("largest file", config::ByteSize(limits.body_bytes_max).to_string()),
+        ("largest answer", config::ByteSize(limits.answer_bytes_max).to_string()),
+    ])
+}
+
+/// A master and a worker on 127.0.0.1, and how to reach them. Certificates and token end with them.
+fn start_tiers(keys: &ConvertKeys, driver: Driver) -> Result<(Tiers, ClientConfig), Fail> {
+    let made = throwaway(&LOCAL_NAMES.map(str::to_owned))?;
+    let token = Token::generate()?;
+    let common =
+        Common { buffers: Some(LOCAL_BUFFERS), max_body: keys.max_body, ..Common::default() };
+    let parts = Parts {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        driver,
+        running: common.parse()?,
+        workers: 1,
+        slots: cores(),
+        server: made.server,
+        client: made.client,
+        roots: made.roots,
+        token: token.clone(),
+    };
+    let tiers = Tiers::start(&parts, Lifecycle::default())?;
+    let config = ClientConfig {
+        server: tiers.address().into(),
+        tls: ClientTls::new(Trust::Roots(&parts.roots), None, Versions::Tls12And13)?,
+        token,
+        wire: keys.wire.unwrap_or_default(),
+        limits: keys.limits(),
+        driver,
+    };
+    Ok((tiers, config))
+}
+
+/// What is done to every file.
+struct Job {
+    to: Type,
+    options: RequestOptions,
+    output: Output,
+    force: bool,
+    body_bytes_max: u64,
+}
+
+/// How far the files of one command are.
+struct Tally {
+    converted: usize,
+    failed: usize,
+    exit: Exit,
+    /// Destinations of this command: two files must not become one.
+    written: Vec<Destination>,
+}
+
+/// Converts file after file over one connection. A file that fails does not stop the others; a
+/// server that cannot be reached or trusted, or that refuses the token, does.
+fn convert_all(job: &Job, files: &[PathBuf], config: &ClientConfig) -> Result<Exit, Fail> {
+    let mut tally = Tally { converted: 0, failed: 0, exit: Exit::Done, written: Vec::new() };
+    let done = config.driver.run(async {
+        let mut connection = None;
+        for path in files {
+            let name = if is_stdin(path) { "stdin".to_owned() } else { path.display().to_string() };
+            match convert_one(job, path, &name, config, &mut connection, &mut tally).await {
+                Ok(()) => tally.converted += 1,
+                Err(Refusal { fail, is_final }) => {
+                    tally.failed += 1;
+                    tally.exit = tally.exit.max(fail.exit);
+                    term::error(&if is_final { fail } else { fail.of(&name) });
+                    if is_final {
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(connection) = connection {
+            Connection::close(connection).await;
+        }
+    });
+    done.map_err(|error| Fail::failed(ClientError::EventLoop(error).to_string()))?;
+    if files.len() > 1 {
+        let skipped = files.len() - tally.converted - tally.failed;
+        let skipped = if skipped > 0 { format!(", {skipped} not tried") } else { String::new() };
+        term::note(&format!("{} converted, {} failed{skipped}", tally.converted, tally.failed));
+    }
+    Ok(tally.exit)
+}
+
+/// Why a file is not converted, and whether the next ones would fail for the same reason.
+struct Refusal {
+    fail: Fail,
+    is_final: bool,
+}
+
+impl From<Fail> for Refusal {
+    fn from(fail: Fail) -> Self {
+        Self { fail, is_final: false }
+    }
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        let is_final = match &error {
+            ClientError::Unreachable { .. } | ClientError::Untrusted { .. } => true,
+            ClientError::Refused(failure) => failure.code == Code::Unauthorized,
+            _ => false,
+        };
+        Self { fail: error.into(), is_final }
+    }
+}
+
+async fn convert_one(
+    job: &Job,
+    path: &Path,
+    name: &str,
+    config: &ClientConfig,
+    connection: &mut Option<Connection>,
+    tally: &mut Tally,
+) -> Result<(), Refusal> {
+    let input = (!is_stdin(path)).then_some(path);
+    let destination = job.output.destination(input, job.to.extension());
+    if destination != Destination::Stdout && tally.written.contains(&destination) {
+        let message = format!("{destination} is the result of an earlier file already");
+        return Err(Fail::failed(message)
+            .with_hint("convert them one by one, and name each result with -o")
+            .into());
+    }
+    destination.check(job.force, job.to == Type::Txt)?;
+    let body = read(input, job.body_bytes_max)?;
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(Connection::connect(config).await?),
+    };
+    let sent_name = path.file_name().map_or(name.into(), |name| name.to_string_lossy());
+    let sent_name = if input.is_some() { &sent_name } else { name };
+    let request =
+        Request { target: job.to.target(), name: sent_name, body: &body, options: &job.options };
+    let (mut bar, start) = (Bar::new(name), Instant::now());
+    let answer = connection.convert(&request, &mut |progress| bar.update(progress)).await;
+    bar.clear();
+    let answer = answer?;
+    destination.save(&answer.bytes, job.force)?;
+    if term::is_terminal() && destination != Destination::Stdout {
+        term::note(&format!(
+            "{name} -> {destination}  {} -> {} in {} ms",
+            term::size(body.len()),
+            term::size(answer.bytes.len()),
+            start.elapsed().as_millis(),
+        ));
+    }
+    tally.written.push(destination);
+    Ok(())
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// A whole file, or stdin, that is not larger than the limit.
+fn read(input: Option<&Path>, bytes_max: u64) -> Result<Vec<u8>, Fail> {
+    let too_large = || {
+        let max = config::ByteSize(bytes_max);
+        Fail::failed(format!("it is larger than the limit of {max}"))
+            .with_hint("raise the limit with --max-body")
+    };
+    let cannot = |error: io::Error| Fail::failed(format!("cannot read: {error}"));
+    let mut body = Vec::new();
+    match input {
+        None => {
+            io::stdin().lock().take(bytes_max + 1).read_to_end(&mut body).map_err(cannot)?;
+        }
+        Some(path) => {
+            let file = File::open(path).map_err(cannot)?;
+            let metadata = file.metadata().map_err(cannot)?;
+            if metadata.is_dir() {
+                return Err(Fail::failed("it is a directory").with_hint("name the files in it"));
+            }
+            if metadata.len() > bytes_max {
+                return Err(too_large());
+            }
+            file.take(bytes_max + 1).read_to_end(&mut body).map_err(cannot)?;
+        }
+    }
+    if body.len() as u64 > bytes_max {
+        return Err(too_large());
+    }
+    Ok(body)
+}

@@ -1,0 +1,149 @@
+//! Master and workers inside of this process, for `up` and for `convert` without a server.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use super::fail::Fail;
+use super::serve::plan;
+use crate::auth::{Token, Tokens};
+use crate::config::Running;
+use crate::io::Driver;
+use crate::limits::ConvertLimits;
+use crate::server::{Lifecycle, Phase, Stop};
+use crate::tls::{ClientAuth, ClientTls, Identity, Roots, ServerTls, Trust, Versions};
+use crate::wire::Version;
+use crate::{master, worker};
+
+/// Names that the certificate of a server in this process must have.
+pub(super) const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// What the tiers are made of.
+pub(super) struct Parts {
+    /// Where the master listens; the workers take free ports of 127.0.0.1.
+    pub(super) listen: SocketAddr,
+    pub(super) driver: Driver,
+    pub(super) running: Running,
+    pub(super) workers: usize,
+    /// Conversions at once of each worker.
+    pub(super) slots: usize,
+    /// Shown by master and workers; its names have 127.0.0.1.
+    pub(super) server: Identity,
+    /// Shown by the master to the workers.
+    pub(super) client: Identity,
+    pub(super) roots: Roots,
+    pub(super) token: Token,
+}
+
+/// A master and its workers, all serving.
+pub(super) struct Tiers {
+    master: Hosted,
+    workers: Vec<Hosted>,
+    life: Lifecycle,
+}
+
+/// A server on a thread of this process.
+struct Hosted {
+    address: SocketAddr,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Tiers {
+    /// Starts the workers, then the master.
+    pub(super) fn start(parts: &Parts, life: Lifecycle) -> Result<Self, Fail> {
+        let mut workers = Vec::with_capacity(parts.workers);
+        for _ in 0..parts.workers {
+            let config = parts.worker()?;
+            workers.push(host("worker", &life, move |stop, tell| {
+                worker::run(config, stop, |address| tell_address(&tell, address))
+            })?);
+        }
+        let addresses = workers.iter().map(|worker| worker.address.to_string()).collect();
+        let config = parts.master(addresses)?;
+        let master = host("master", &life, move |stop, tell| {
+            master::run(config, stop, |address| tell_address(&tell, address))
+        })?;
+        Ok(Self { master, workers, life })
+    }
+
+    /// Where clients connect.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.master.address
+    }
+
+    /// Waits until the master has ended, then ends the workers: what the master still has in flight
+    /// during a drain needs them.
+    pub(super) fn wait(self) -> Result<(), Fail> {
+        let ended = self.master.join();
+        self.life.request(Phase::Stopped);
+        self.workers.into_iter().map(Hosted::join).fold(ended, Result::and)
+    }
+
+    /// Ends everything at once.
+    pub(super) fn stop(self) -> Result<(), Fail> {
+        self.life.request(Phase::Stopped);
+        self.wait()
+    }
+}
+
+impl Parts {
+    fn worker(&self) -> Result<worker::Config, Fail> {
+        let masters = ClientAuth::Required(&self.roots);
+        Ok(worker::Config {
+            plan: plan((Ipv4Addr::LOCALHOST, 0).into(), self.driver, &self.running),
+            tls: ServerTls::new(&self.server, masters, Versions::Tls13)?,
+            tokens: Tokens::Open,
+            limits: self.running.limits,
+            convert_limits: ConvertLimits::default(),
+            slots: self.slots,
+        })
+    }
+
+    fn master(&self, workers: Vec<String>) -> Result<master::Config, Fail> {
+        let trust = Trust::Roots(&self.roots);
+        Ok(master::Config {
+            plan: plan(self.listen, self.driver, &self.running),
+            tls: ServerTls::new(&self.server, ClientAuth::None, Versions::Tls12And13)?,
+            tokens: Tokens::Only(vec![self.token.clone()]),
+            workers,
+            worker_tls: ClientTls::new(trust, Some(&self.client), Versions::Tls13)?,
+            worker_wire: Version::V1_1,
+            limits: self.running.limits,
+        })
+    }
+}
+
+fn tell_address(tell: &mpsc::Sender<SocketAddr>, address: SocketAddr) {
+    // Whoever asked waits for nothing else.
+    let _ = tell.send(address);
+}
+
+/// Starts a server and waits until it serves.
+fn host(
+    name: &'static str,
+    life: &Lifecycle,
+    serve: impl FnOnce(&Stop, mpsc::Sender<SocketAddr>) -> io::Result<()> + Send + 'static,
+) -> Result<Hosted, Fail> {
+    let (tell, told) = mpsc::channel();
+    let stop = life.stop();
+    let thread = thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || serve(&stop, tell))
+        .map_err(|error| Fail::failed(format!("cannot start a thread: {error}")))?;
+    match told.recv() {
+        Ok(address) => Ok(Hosted { address, thread }),
+        Err(_) => Err(join(thread).err().unwrap_or_else(|| Fail::failed("a server ended early"))),
+    }
+}
+
+fn join(thread: JoinHandle<io::Result<()>>) -> Result<(), Fail> {
+    let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a server died")));
+    ended.map_err(|error| Fail::failed(error.to_string()))
+}
+
+impl Hosted {
+    fn join(self) -> Result<(), Fail> {
+        join(self.thread)
+    }
+}

@@ -1,0 +1,133 @@
+//! `fxsrv master`.
+
+use super::fail::Fail;
+use super::serve::{self, ServeArgs};
+use super::term;
+use crate::auth::Tokens;
+use crate::config::{File, MasterKeys, Running, WorkerWire};
+use crate::io::Driver;
+use crate::master;
+use crate::server::Lifecycle;
+use crate::tls::certs::CertDir;
+use crate::tls::{ClientAuth, ClientTls, Identity, Roots, ServerTls, Trust, Versions};
+use crate::wire::Version;
+
+const PORT: u16 = 5000;
+
+/// Take files from clients, and pass them to workers
+///
+/// A master checks who asks and for what, chooses a worker, and passes file and answer through as
+/// they arrive. It keeps nothing of either.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  A master for two workers, after `fxsrv certs init --dir certs --name files.example.org`:
+      fxsrv token new > token && chmod 600 token
+      fxsrv master --listen 0.0.0.0:5000 --certs certs --token-file token \\
+          --worker 10.0.0.2:6000 --worker 10.0.0.3:6000
+
+  In front of a worker that speaks v1.0 and has a certificate of its own:
+      fxsrv master --certs certs --token-file token \\
+          --worker 10.0.0.4:6000 --worker-wire v1.0 --worker-ca worker.pem
+
+Signals: SIGTERM takes no more requests and ends once those in flight are done, or --grace is over.
+SIGINT, or a second signal, ends at once.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    keys: MasterKeys,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Fail> {
+    let file = File::load(args.serve.config.as_deref())?;
+    let keys = args.keys.or(file.master);
+    let mut running = keys.common().parse()?;
+    if let Some(connect_timeout) = keys.connect_timeout {
+        running.limits.connect_timeout = connect_timeout.0;
+    }
+    let driver = serve::begin(keys.log, running.io)?;
+    let config = configure(&keys, driver, &running)?;
+    if args.serve.check_config {
+        let mut facts = vec![
+            ("listen", config.plan.listen.to_string()),
+            ("workers", config.workers.join(", ")),
+            ("workers speak", config.worker_wire.name().to_owned()),
+        ];
+        facts.extend(serve::common_facts(driver, &running));
+        return serve::facts(&facts);
+    }
+    let life = Lifecycle::default();
+    let stop = life.stop();
+    serve::end_on_signals(life)?;
+    serve::log_start("master", driver, &running);
+    master::run(config, &stop, serve::announce).map_err(|error| Fail::failed(error.to_string()))
+}
+
+fn configure(keys: &MasterKeys, driver: Driver, running: &Running) -> Result<master::Config, Fail> {
+    let certs = keys.certs.as_ref().map(CertDir::open).ok_or_else(|| {
+        Fail::usage("a master needs certificates")
+            .with_hint("make them with `fxsrv certs init --dir certs`, and give `--certs certs`")
+    })?;
+    let token_file = keys.token_file.as_ref().ok_or_else(|| {
+        Fail::usage("a master needs a token that clients must show").with_hint(
+            "make one with `fxsrv token new > token && chmod 600 token`, and give `--token-file token`",
+        )
+    })?;
+    let workers = keys.worker.clone().filter(|workers| !workers.is_empty()).ok_or_else(|| {
+        Fail::usage("a master needs at least one worker")
+            .with_hint("start one with `fxsrv worker`, and give its `--worker HOST:PORT`")
+    })?;
+    for worker in &workers {
+        worker
+            .parse::<crate::client::Address>()
+            .map_err(|error| Fail::usage(format!("--worker: {error}")))?;
+    }
+    Ok(master::Config {
+        plan: serve::plan(serve::resolve(keys.listen.as_ref(), PORT)?, driver, running),
+        tls: ServerTls::new(&certs.load_server()?, ClientAuth::None, Versions::Tls12And13)?,
+        tokens: Tokens::Only(vec![serve::load_token(token_file)?]),
+        workers,
+        worker_tls: worker_tls(keys, &certs)?,
+        worker_wire: match keys.worker_wire {
+            Some(WorkerWire::V1_0) => Version::V1_0,
+            Some(WorkerWire::V1_1) | None => Version::V1_1,
+        },
+        limits: running.limits,
+    })
+}
+
+/// Trust in workers, and what is shown to them. A worker of another make may ask for no certificate
+/// and know no TLS 1.3.
+fn worker_tls(keys: &MasterKeys, certs: &CertDir) -> Result<ClientTls, Fail> {
+    let foreign_ca = keys.worker_ca.as_deref();
+    let insecure = keys.worker_insecure == Some(true);
+    if insecure && foreign_ca.is_some() {
+        return Err(Fail::usage("worker-ca and worker-insecure exclude each other"));
+    }
+    if insecure {
+        term::warn(
+            "workers are not verified: whoever stands between can read and change every file",
+        );
+        let client = client_identity_if_any(certs)?;
+        return Ok(ClientTls::new(Trust::Insecure, client.as_ref(), Versions::Tls12And13)?);
+    }
+    match foreign_ca {
+        Some(path) => {
+            let (roots, client) = (Roots::load(path)?, client_identity_if_any(certs)?);
+            let trust = Trust::Roots(&roots);
+            Ok(ClientTls::new(trust, client.as_ref(), Versions::Tls12And13)?)
+        }
+        None => {
+            let (roots, client) = (certs.load_roots()?, certs.load_client()?);
+            Ok(ClientTls::new(Trust::Roots(&roots), Some(&client), Versions::Tls13)?)
+        }
+    }
+}
+
+fn client_identity_if_any(certs: &CertDir) -> Result<Option<Identity>, Fail> {
+    if !certs.path().join("client.pem").exists() {
+        return Ok(None);
+    }
+    Ok(Some(certs.load_client()?))
+}

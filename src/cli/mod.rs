@@ -1,0 +1,127 @@
+//! The command line: one file per subcommand.
+//!
+//! Owns: flags, help, messages, exit codes, and the files that a client reads and writes. It is the
+//! only room that speaks to a person, and all its words go through `term`. Must never hold what
+//! another program that uses this library would need too.
+
+mod certs;
+mod convert;
+mod fail;
+mod local;
+mod logs;
+mod master;
+mod options;
+mod output;
+mod progress;
+mod serve;
+mod server;
+mod status;
+mod term;
+mod token;
+mod up;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use fail::{Exit, Fail};
+
+/// Convert files over TLS, keeping nothing of them
+///
+/// A client sends a file to a master, which checks it in and passes it to a worker; the worker
+/// converts it in memory, and the result travels back the same way. Both hops are TLS. Neither master
+/// nor worker writes anything of a file to disk.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fxsrv",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_long_help = "\
+Start here:
+  fxsrv convert photo.png --to jpg      all three tiers in one process, for one command
+  fxsrv up                              a server on this machine; it prints how to send to it
+
+On machines of their own:
+  fxsrv certs init --dir certs --name files.example.org
+  fxsrv token new > token && chmod 600 token
+  fxsrv worker --listen 0.0.0.0:6000 --certs certs
+  fxsrv master --listen 0.0.0.0:5000 --certs certs --token-file token --worker HOST:6000
+
+Every flag of a server and of convert can be given as a variable FXSRV_* and in a file too: flag, then
+variable, then file. Messages are on stderr, without colour where NO_COLOR is set.
+
+Exit codes: 0 done, 1 refused by the server or a file failed, 2 usage or configuration, 3 the server
+could not be reached, or not be trusted."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Convert(Box<convert::Args>),
+    Up(Box<up::Args>),
+    Master(Box<master::Args>),
+    Worker(Box<worker::Args>),
+    Certs(certs::Args),
+    Token(token::Args),
+    Status(status::Args),
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn run() -> ExitCode {
+    logs::hide_panic_messages();
+    let version: &'static str = Box::leak(version().into_boxed_str());
+    let parsed = Cli::command()
+        .long_version(version)
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout, whose reader may have left.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    match execute(cli.command) {
+        Ok(exit) => exit.into(),
+        Err(fail) => {
+            term::error(&fail);
+            fail.exit.into()
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<Exit, Fail> {
+    match command {
+        Command::Convert(args) => return convert::run(*args),
+        Command::Up(args) => up::run(*args),
+        Command::Master(args) => master::run(*args),
+        Command::Worker(args) => worker::run(*args),
+        Command::Certs(args) => certs::run(args),
+        Command::Token(args) => token::run(&args),
+        Command::Status(args) => status::run(args),
+    }
+    .map(|()| Exit::Done)
+}
+
+/// The version, and which codecs are inside.
+fn version() -> String {
+    let codecs = crate::convert::codecs().join("\n  ");
+    format!("{}\ncodecs:\n  {codecs}", env!("CARGO_PKG_VERSION"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,135 @@
+//! What master, worker and up have in common.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::fail::Fail;
+use super::term;
+use crate::auth::Token;
+use crate::client::Address;
+use crate::config::{LogLevel, Running};
+use crate::io::Driver;
+use crate::server::{Lifecycle, Phase, Plan};
+
+/// Flags of every server that are no keys.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeArgs {
+    /// Read keys from a file; a flag or a variable goes before a line of it
+    #[arg(long, env = "FXSRV_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Check flags, environment, file, certificates and token, say what is found, and end
+    #[arg(long)]
+    pub(super) check_config: bool,
+}
+
+/// A server's plan on one address.
+pub(super) fn plan(listen: SocketAddr, driver: Driver, running: &Running) -> Plan {
+    Plan {
+        listen,
+        driver,
+        threads: running.threads,
+        buffers: running.buffers,
+        connections_max: running.limits.connections_max,
+        grace: running.grace,
+    }
+}
+
+/// The address to listen on: the first that the name has.
+pub(super) fn resolve(listen: Option<&Address>, default_port: u16) -> Result<SocketAddr, Fail> {
+    let Some(listen) = listen else {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], default_port)));
+    };
+    let unknown = |reason: &str| {
+        Fail::usage(format!("cannot listen on {listen}: {reason}"))
+            .with_hint("listen on an address of this machine, such as 127.0.0.1 or 0.0.0.0")
+    };
+    let mut addresses = (listen.host(), listen.port())
+        .to_socket_addrs()
+        .map_err(|error| unknown(&error.to_string()))?;
+    addresses.next().ok_or_else(|| unknown("the name has no address"))
+}
+
+/// Starts the log, and chooses the driver.
+pub(super) fn begin(log: Option<LogLevel>, wish: Option<Driver>) -> Result<Driver, Fail> {
+    super::logs::start(log.unwrap_or(LogLevel(tracing::Level::INFO)));
+    choose_driver(wish)
+}
+
+/// The driver that serves. A fallback is worth a line in the log.
+pub(super) fn choose_driver(wish: Option<Driver>) -> Result<Driver, Fail> {
+    let choice = Driver::choose(wish)
+        .map_err(|error| Fail::usage(error.to_string()).with_hint("leave out --io uring"))?;
+    if let Some(fallback) = choice.fallback {
+        tracing::warn!("{fallback}");
+    }
+    Ok(choice.driver)
+}
+
+/// A token from a file, with a warning where everybody can read it.
+pub(super) fn load_token(path: &Path) -> Result<Token, Fail> {
+    let loaded = Token::load(path)?;
+    if loaded.world_readable {
+        let shown = path.display();
+        term::warn(&format!("{shown} can be read by every user of this machine; `chmod 600` it"));
+    }
+    Ok(loaded.token)
+}
+
+/// Says where a server listens: the one line on stdout, for people and for scripts.
+pub(super) fn announce(address: SocketAddr) {
+    if let Err(fail) = term::out(&format!("listening on {address}")) {
+        term::error(&fail);
+    }
+}
+
+/// SIGTERM drains; SIGINT, or a second signal, ends at once.
+pub(super) fn end_on_signals(life: Lifecycle) -> Result<(), Fail> {
+    let cannot = |error| Fail::failed(format!("cannot wait for signals: {error}"));
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(cannot)?;
+    let wait = move || {
+        let mut phase = Phase::Serving;
+        for signal in signals.forever() {
+            phase = match (signal, phase) {
+                (SIGTERM, Phase::Serving) => Phase::Draining,
+                _ => Phase::Stopped,
+            };
+            tracing::info!(?phase, "a signal came");
+            life.request(phase);
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(cannot)?;
+    Ok(())
+}
+
+/// What a server starts with, once.
+pub(super) fn log_start(role: &str, driver: Driver, running: &Running) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %driver,
+        threads = running.threads,
+        buffers = running.buffers,
+        limits = ?running.limits,
+        "{role} starts"
+    );
+}
+
+/// Prints what `--check-config` found.
+pub(super) fn facts(lines: &[(&str, String)]) -> Result<(), Fail> {
+    term::out("ok")?;
+    lines.iter().try_for_each(|(what, value)| term::out(&format!("  {what}: {value}")))
+}
+
+/// Facts of every server.
+pub(super) fn common_facts(driver: Driver, running: &Running) -> [(&'static str, String); 4] {
+    let body_max = crate::config::ByteSize(running.limits.body_bytes_max);
+    [
+        ("driver", driver.to_string()),
+        ("threads", running.threads.to_string()),
+        ("buffers", format!("{} of 64 KiB a thread", running.buffers)),
+        ("largest file", body_max.to_string()),
+    ]
+}

@@ -1,0 +1,52 @@
+//! `fxsrv status`.
+
+use std::path::PathBuf;
+
+use super::fail::Fail;
+use super::server::{self, Target};
+use super::{logs, serve, term};
+use crate::client::{self, Address, Connection};
+use crate::config::{ConvertKeys, File, LogLevel};
+
+/// Ask a server how it is
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Example:
+  fxsrv status --server files.example.org:5000 --ca ca.pem --token-file token")]
+pub(super) struct Args {
+    /// The master to ask
+    #[arg(long, env = "FXSRV_SERVER", value_name = "HOST:PORT")]
+    server: Option<Address>,
+
+    /// Trust the server by this file: the ca.pem of its certificates
+    #[arg(long, env = "FXSRV_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+
+    /// File with the token to show. Instead of it, the token itself may be in `FXSRV_TOKEN`
+    #[arg(long, env = "FXSRV_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Read keys of `[convert]` from a file [default: ~/.config/fxsrv/config.toml where it exists]
+    #[arg(long, env = "FXSRV_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Fail> {
+    let file = File::load_for_user(args.config.as_deref())?;
+    let Args { server, ca, token_file, .. } = args;
+    let flags = ConvertKeys { server, ca, token_file, ..ConvertKeys::default() };
+    let has_flag_token = flags.token_file.is_some();
+    let keys = flags.or(file.convert);
+    logs::start(keys.log.unwrap_or(LogLevel(tracing::Level::ERROR)));
+    let driver = serve::choose_driver(keys.io)?;
+    let Target::Remote(config) = server::target(&keys, has_flag_token, driver)? else {
+        return Err(Fail::usage("status needs a server").with_hint("give its --server HOST:PORT"));
+    };
+    let status = client::blocking(driver, async {
+        let mut connection = Connection::connect(&config).await?;
+        let status = connection.status().await?;
+        connection.close().await;
+        Ok(status)
+    })?;
+    term::out(status.trim_end())
+}

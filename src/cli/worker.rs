@@ -1,0 +1,102 @@
+//! `fxsrv worker`.
+
+use super::fail::Fail;
+use super::serve::{self, ServeArgs};
+use super::term;
+use crate::auth::Tokens;
+use crate::config::{ClientAuthMode, File, Running, SLOTS_MAX, WorkerKeys, within};
+use crate::io::Driver;
+use crate::limits::ConvertLimits;
+use crate::server::Lifecycle;
+use crate::tls::certs::CertDir;
+use crate::tls::{ClientAuth, ServerTls, Versions};
+use crate::worker;
+
+const PORT: u16 = 6000;
+
+/// Convert files that masters send
+///
+/// A worker takes a file into memory, converts it there, answers, and forgets it. Nothing of it is
+/// written to disk.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  A worker that lets in masters with a certificate of the same CA:
+      fxsrv worker --listen 0.0.0.0:6000 --certs certs
+
+  A worker for a master of v1.0, which shows a token and no certificate:
+      fxsrv worker --listen 0.0.0.0:6000 --certs certs --client-auth none --token-file token
+
+Signals: SIGTERM takes no more requests and ends once those in flight are done, or --grace is over.
+SIGINT, or a second signal, ends at once.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    keys: WorkerKeys,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Fail> {
+    let file = File::load(args.serve.config.as_deref())?;
+    let keys = args.keys.or(file.worker);
+    let mut running = keys.common().parse()?;
+    if let Some(convert_timeout) = keys.convert_timeout {
+        running.limits.convert_timeout = convert_timeout.0;
+    }
+    let driver = serve::begin(keys.log, running.io)?;
+    let config = configure(&keys, driver, &running)?;
+    if args.serve.check_config {
+        let mut facts = vec![
+            ("listen", config.plan.listen.to_string()),
+            ("conversions at once", config.slots.to_string()),
+        ];
+        facts.extend(serve::common_facts(driver, &running));
+        return serve::facts(&facts);
+    }
+    let life = Lifecycle::default();
+    let stop = life.stop();
+    serve::end_on_signals(life)?;
+    serve::log_start("worker", driver, &running);
+    tracing::info!(slots = config.slots, limits = ?config.convert_limits, "conversions");
+    worker::run(config, &stop, serve::announce).map_err(|error| Fail::failed(error.to_string()))
+}
+
+/// One for each core that this process may use.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn configure(keys: &WorkerKeys, driver: Driver, running: &Running) -> Result<worker::Config, Fail> {
+    let certs = keys.certs.as_ref().map(CertDir::open).ok_or_else(|| {
+        Fail::usage("a worker needs certificates")
+            .with_hint("make them with `fxsrv certs init --dir certs`, and give `--certs certs`")
+    })?;
+    let identity = certs.load_server()?;
+    let tokens = match &keys.token_file {
+        Some(path) => Tokens::Only(vec![serve::load_token(path)?]),
+        None => Tokens::Open,
+    };
+    let tls = match keys.client_auth {
+        Some(ClientAuthMode::None) => {
+            if matches!(tokens, Tokens::Open) {
+                term::warn(
+                    "anyone who can connect may have files converted: --client-auth is none, \
+                     and there is no --token-file",
+                );
+            }
+            ServerTls::new(&identity, ClientAuth::None, Versions::Tls12And13)?
+        }
+        Some(ClientAuthMode::Required) | None => {
+            let masters = certs.load_roots()?;
+            ServerTls::new(&identity, ClientAuth::Required(&masters), Versions::Tls13)?
+        }
+    };
+    Ok(worker::Config {
+        plan: serve::plan(serve::resolve(keys.listen.as_ref(), PORT)?, driver, running),
+        tls,
+        tokens,
+        limits: running.limits,
+        convert_limits: ConvertLimits::default(),
+        slots: within("slots", keys.slots.unwrap_or_else(cores), 1..=SLOTS_MAX)?,
+    })
+}

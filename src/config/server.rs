@@ -1,0 +1,244 @@
+//! The keys of master, worker and up.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::keys::{keys, server_keys};
+use super::values::{ByteSize, Period, parsed};
+use super::{ConfigError, LogLevel};
+use crate::client::Address;
+use crate::io::{BUFFERS_MAX, Driver};
+use crate::limits::ServerLimits;
+
+server_keys! {
+    /// `fxsrv master`, and `[master]` in a file.
+    MasterKeys {
+        /// Where clients connect [default: 127.0.0.1:5000]. Port 0 takes a free one
+        #[arg(long, env = "FXSRV_LISTEN", value_name = "HOST:PORT")]
+        #[serde(deserialize_with = "parsed")]
+        listen: Address,
+
+        /// Certificates, as `fxsrv certs init` makes them: server.pem and server.key towards clients,
+        /// client.pem, client.key and ca.pem towards workers
+        #[arg(long, env = "FXSRV_CERTS", value_name = "DIR")]
+        certs: PathBuf,
+
+        /// File with the token that clients must show
+        #[arg(long, env = "FXSRV_TOKEN_FILE", value_name = "FILE")]
+        token_file: PathBuf,
+
+        /// A worker; repeat it for more. Names are resolved at every connect
+        #[arg(long, env = "FXSRV_WORKER", value_name = "HOST:PORT", value_delimiter = ',')]
+        worker: Vec<String>,
+
+        /// What the workers speak: `v1.1`, or `v1.0` with one connection a request [default: v1.1]
+        #[arg(long, env = "FXSRV_WORKER_WIRE", value_name = "VERSION")]
+        #[serde(deserialize_with = "parsed")]
+        worker_wire: WorkerWire,
+
+        /// Trust workers by this file instead of ca.pem in --certs
+        #[arg(long, env = "FXSRV_WORKER_CA", value_name = "FILE", conflicts_with = "worker_insecure")]
+        worker_ca: PathBuf,
+
+        /// Trust any worker. Whoever stands between can read and change every file
+        #[arg(
+            long, env = "FXSRV_WORKER_INSECURE",
+            num_args = 0, default_missing_value = "true",
+            value_parser = clap::builder::BoolishValueParser::new(),
+        )]
+        worker_insecure: bool,
+
+        /// For connecting to a worker [default: 5s]
+        #[arg(long, env = "FXSRV_CONNECT_TIMEOUT", value_name = "TIME", help_heading = "Times")]
+        #[serde(deserialize_with = "parsed")]
+        connect_timeout: Period,
+    }
+}
+
+server_keys! {
+    /// `fxsrv worker`, and `[worker]` in a file.
+    WorkerKeys {
+        /// Where masters connect [default: 127.0.0.1:6000]. Port 0 takes a free one
+        #[arg(long, env = "FXSRV_LISTEN", value_name = "HOST:PORT")]
+        #[serde(deserialize_with = "parsed")]
+        listen: Address,
+
+        /// Certificates, as `fxsrv certs init` makes them: server.pem, server.key and ca.pem
+        #[arg(long, env = "FXSRV_CERTS", value_name = "DIR")]
+        certs: PathBuf,
+
+        /// `required`: a master shows a certificate that ca.pem has signed. `none`: anyone may
+        /// connect, for masters that have none [default: required]
+        #[arg(long, env = "FXSRV_CLIENT_AUTH", value_name = "WHO")]
+        #[serde(deserialize_with = "parsed")]
+        client_auth: ClientAuthMode,
+
+        /// File with a token that requests must show; without it any token will do
+        #[arg(long, env = "FXSRV_TOKEN_FILE", value_name = "FILE")]
+        token_file: PathBuf,
+
+        /// Conversions at once [default: one for each core]
+        #[arg(long, env = "FXSRV_SLOTS", value_name = "N", help_heading = "Resources")]
+        slots: usize,
+
+        /// For one conversion [default: 120s]
+        #[arg(long, env = "FXSRV_CONVERT_TIMEOUT", value_name = "TIME", help_heading = "Times")]
+        #[serde(deserialize_with = "parsed")]
+        convert_timeout: Period,
+    }
+}
+
+server_keys! {
+    /// `fxsrv up`, and `[up]` in a file.
+    UpKeys {
+        /// Where clients connect [default: 127.0.0.1:5000]. Port 0 takes a free one
+        #[arg(long, env = "FXSRV_LISTEN", value_name = "HOST:PORT")]
+        #[serde(deserialize_with = "parsed")]
+        listen: Address,
+
+        /// Where certificates and the token are kept [default: $XDG_STATE_HOME/fxsrv, or
+        /// ~/.local/state/fxsrv]
+        #[arg(long, env = "FXSRV_STATE", value_name = "DIR")]
+        state: PathBuf,
+
+        /// Workers in this process [default: 1]
+        #[arg(long, env = "FXSRV_WORKERS", value_name = "N", help_heading = "Resources")]
+        workers: usize,
+
+        /// Conversions at once of each worker [default: the cores, shared by the workers]
+        #[arg(long, env = "FXSRV_SLOTS", value_name = "N", help_heading = "Resources")]
+        slots: usize,
+
+        /// For one conversion [default: 120s]
+        #[arg(long, env = "FXSRV_CONVERT_TIMEOUT", value_name = "TIME", help_heading = "Times")]
+        #[serde(deserialize_with = "parsed")]
+        convert_timeout: Period,
+    }
+}
+
+/// The keys that all servers have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Common {
+    pub(crate) io: Option<Driver>,
+    pub(crate) threads: Option<usize>,
+    pub(crate) buffers: Option<usize>,
+    pub(crate) max_body: Option<ByteSize>,
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) grace: Option<Period>,
+    pub(crate) handshake_timeout: Option<Period>,
+    pub(crate) header_timeout: Option<Period>,
+    pub(crate) idle_timeout: Option<Period>,
+    pub(crate) stall_timeout: Option<Period>,
+    pub(crate) request_timeout: Option<Period>,
+    pub(crate) queue_timeout: Option<Period>,
+    pub(crate) linger_timeout: Option<Period>,
+}
+
+/// What a server runs on, once it is known to make sense.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Running {
+    pub(crate) io: Option<Driver>,
+    pub(crate) threads: usize,
+    pub(crate) buffers: usize,
+    pub(crate) grace: Duration,
+    pub(crate) limits: ServerLimits,
+}
+
+/// Fewer serve no two requests at a time; more the ring does not take.
+const BUFFERS: std::ops::RangeInclusive<usize> = 8..=BUFFERS_MAX;
+
+/// 4 MiB a thread: two servers of one user stay within a memlock limit of 8 MiB, the usual one.
+const BUFFERS_DEFAULT: usize = 64;
+
+const THREADS_MAX: usize = 256;
+const CONNECTIONS_MAX: usize = 1_000_000;
+const GRACE_DEFAULT: Duration = Duration::from_secs(30);
+
+/// More conversions at once than this only take memory from each other.
+pub(crate) const SLOTS_MAX: usize = 1024;
+
+impl Common {
+    /// The same, parsed: with defaults, and every number within its range.
+    pub(crate) fn parse(&self) -> Result<Running, ConfigError> {
+        let default = ServerLimits::default();
+        let time = |key: Option<Period>, default| key.map_or(default, |period| period.0);
+        let limits = ServerLimits {
+            body_bytes_max: self.max_body.map_or(default.body_bytes_max, |size| size.0),
+            connections_max: within(
+                "max-connections",
+                self.max_connections.unwrap_or(default.connections_max),
+                1..=CONNECTIONS_MAX,
+            )?,
+            handshake_timeout: time(self.handshake_timeout, default.handshake_timeout),
+            header_timeout: time(self.header_timeout, default.header_timeout),
+            idle_timeout: time(self.idle_timeout, default.idle_timeout),
+            stall_timeout: time(self.stall_timeout, default.stall_timeout),
+            request_timeout: time(self.request_timeout, default.request_timeout),
+            queue_timeout: time(self.queue_timeout, default.queue_timeout),
+            linger_timeout: time(self.linger_timeout, default.linger_timeout),
+            ..default
+        };
+        Ok(Running {
+            io: self.io,
+            threads: within("threads", self.threads.unwrap_or(1), 1..=THREADS_MAX)?,
+            buffers: within("buffers", self.buffers.unwrap_or(BUFFERS_DEFAULT), BUFFERS)?,
+            grace: time(self.grace, GRACE_DEFAULT),
+            limits,
+        })
+    }
+}
+
+/// A number of a key, held against what the key takes.
+pub(crate) fn within(
+    key: &'static str,
+    value: usize,
+    allowed: std::ops::RangeInclusive<usize>,
+) -> Result<usize, ConfigError> {
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    let (min, max) = allowed.into_inner();
+    Err(ConfigError::Range { key, value, min, max })
+}
+
+/// Declares a choice between names.
+macro_rules! choice {
+    ($(#[$meta:meta])* $type:ident, $what:literal { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $type { $($(#[$doc])* $variant,)* }
+
+        impl std::str::FromStr for $type {
+            type Err = String;
+
+            fn from_str(name: &str) -> Result<Self, String> {
+                match name {
+                    $($name => Ok(Self::$variant),)*
+                    other => Err(format!(
+                        concat!("'{}' is no ", $what, "; there are {}"), other, [$($name),*].join(", ")
+                    )),
+                }
+            }
+        }
+    };
+}
+
+choice! {
+    /// What a worker speaks.
+    WorkerWire, "version" {
+        /// Persistent connections.
+        V1_1 = "v1.1",
+        /// One connection a request.
+        V1_0 = "v1.0",
+    }
+}
+
+choice! {
+    /// Whom a worker lets in.
+    ClientAuthMode, "kind of client authentication" {
+        /// Who has a certificate of ours.
+        Required = "required",
+        /// Anyone.
+        None = "none",
+    }
+}

@@ -1,0 +1,140 @@
+//! A TCP stream on either driver: one read, one write.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use tokio_uring::buf::BoundedBuf;
+
+use super::buffer::{Buffer, Storage};
+use super::fd;
+
+/// The two kinds of stream. Both take the buffer and give it back, as a ring must.
+pub(super) enum Stream {
+    Uring(tokio_uring::net::TcpStream),
+    Epoll(tokio::net::TcpStream),
+}
+
+impl Stream {
+    /// Reads once into `room`.
+    pub(super) async fn read(
+        &self,
+        buffer: Buffer,
+        room: Range<usize>,
+    ) -> (io::Result<usize>, Buffer) {
+        match self {
+            Self::Uring(stream) => read_on_ring(stream, buffer, room).await,
+            Self::Epoll(stream) => {
+                let mut buffer = buffer;
+                let result = read_on_epoll(stream, &mut buffer.bytes_mut()[room]).await;
+                (result, buffer)
+            }
+        }
+    }
+
+    /// Writes once from `pending`.
+    pub(super) async fn write(
+        &self,
+        buffer: Buffer,
+        pending: Range<usize>,
+    ) -> (io::Result<usize>, Buffer) {
+        match self {
+            Self::Uring(stream) => write_on_ring(stream, buffer, pending).await,
+            Self::Epoll(stream) => {
+                let result = write_on_epoll(stream, &buffer.bytes()[pending]).await;
+                (result, buffer)
+            }
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Epoll(stream) => stream.as_fd(),
+            Self::Uring(stream) => fd::borrow(stream),
+        }
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Uring(_) => "Uring",
+            Self::Epoll(_) => "Epoll",
+        })
+    }
+}
+
+async fn read_on_epoll(stream: &tokio::net::TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read(room) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+}
+
+async fn write_on_epoll(stream: &tokio::net::TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+}
+
+async fn read_on_ring(
+    stream: &tokio_uring::net::TcpStream,
+    buffer: Buffer,
+    room: Range<usize>,
+) -> (io::Result<usize>, Buffer) {
+    match buffer.0 {
+        Storage::Empty => (Ok(0), Buffer::default()),
+        Storage::Heap(block) => {
+            let (result, slice) = stream.read(block.slice(room)).await;
+            (result, Buffer(Storage::Heap(slice.into_inner())))
+        }
+        Storage::Pooled { block, lease } => {
+            let slice = block.slice(room);
+            let (result, slice) = if lease.is_registered() {
+                stream.read_fixed(slice).await
+            } else {
+                stream.read(slice).await
+            };
+            (result, Buffer(Storage::Pooled { block: slice.into_inner(), lease }))
+        }
+    }
+}
+
+async fn write_on_ring(
+    stream: &tokio_uring::net::TcpStream,
+    buffer: Buffer,
+    pending: Range<usize>,
+) -> (io::Result<usize>, Buffer) {
+    match buffer.0 {
+        Storage::Empty => (Ok(0), Buffer::default()),
+        Storage::Heap(block) => {
+            // Without `submit` tokio-uring sends nothing at all.
+            let (result, slice) = stream.write(block.slice(pending)).submit().await;
+            (result, Buffer(Storage::Heap(slice.into_inner())))
+        }
+        Storage::Pooled { block, lease } => {
+            let slice = block.slice(pending);
+            let (result, slice) = if lease.is_registered() {
+                stream.write_fixed(slice).await
+            } else {
+                stream.write(slice).submit().await
+            };
+            (result, Buffer(Storage::Pooled { block: slice.into_inner(), lease }))
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What the sweep looks at: a stream, and by when its steps must be over.
+
+use std::cell::Cell;
+use std::io;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use super::stream::Stream;
+
+/// A stream under its deadlines.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) stream: Stream,
+    /// By when the present step must be over, whatever moves.
+    pub(super) deadline: Cell<Option<Instant>>,
+    pub(super) read: Stall,
+    pub(super) write: Stall,
+    /// The connection waits for its next request.
+    pub(super) idle: Cell<bool>,
+    /// A read took too long: nothing comes in any more, and an answer can still go out.
+    read_expired: Cell<bool>,
+    /// A deadline passed or a write took too long: the socket is over.
+    expired: Cell<bool>,
+}
+
+/// How long one operation of a direction may take, and by when the one in flight must be over.
+#[derive(Debug, Default)]
+pub(super) struct Stall {
+    pub(super) limit: Cell<Option<Duration>>,
+    due: Cell<Option<Instant>>,
+}
+
+impl Stall {
+    pub(super) fn arm(&self) {
+        self.due.set(self.limit.get().map(|limit| Instant::now() + limit));
+    }
+
+    pub(super) fn disarm(&self) {
+        self.due.set(None);
+    }
+}
+
+impl Watched {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            deadline: Cell::new(None),
+            read: Stall::default(),
+            write: Stall::default(),
+            idle: Cell::new(false),
+            read_expired: Cell::new(false),
+            expired: Cell::new(false),
+        }
+    }
+
+    pub(super) fn shutdown(&self, how: Shutdown) {
+        // A peer that is gone already makes this fail, which is just as well.
+        let _ = socket2::SockRef::from(&self.stream).shutdown(how);
+    }
+
+    /// Shuts down what is late at `now`.
+    pub(super) fn expire(&self, now: Instant) {
+        let is_late = |due: &Cell<Option<Instant>>| due.get().is_some_and(|due| due <= now);
+        if !self.expired.get() && (is_late(&self.deadline) || is_late(&self.write.due)) {
+            self.expired.set(true);
+            self.shutdown(Shutdown::Both);
+        } else if !self.read_expired.get() && is_late(&self.read.due) {
+            self.read_expired.set(true);
+            self.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Says of a read what it was: a shutdown by a deadline looks like an end of file.
+    pub(super) fn judge_read(&self, result: io::Result<usize>) -> io::Result<usize> {
+        let expired = self.has_expired();
+        match result {
+            Ok(bytes) if bytes > 0 || !expired => Ok(bytes),
+            Err(error) if !expired => Err(error),
+            _ => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Says of a failed write what it was: a shutdown by a deadline looks like a broken pipe.
+    pub(super) fn judge_write(&self, result: io::Result<()>) -> io::Result<()> {
+        result.map_err(
+            |error| {
+                if self.expired.get() { io::ErrorKind::TimedOut.into() } else { error }
+            },
+        )
+    }
+
+    pub(super) fn has_expired(&self) -> bool {
+        self.expired.get() || self.read_expired.get()
+    }
+}
