@@ -24,7 +24,7 @@ fn a_v1_0_request_is_answered_and_closed() {
         let cluster = Cluster::start(&setup);
         let mut client = cluster.connect();
         let body = b"hello world\n";
-        client.send(&[header(b"v1.0", TOKEN, TO_PDF, body), body.to_vec()].concat());
+        client.send(&[header(*b"v1.0", TOKEN, TO_PDF, body), body.to_vec()].concat());
         assert!(client.reply_v1_0().starts_with(b"%PDF-"));
     });
 }
@@ -36,8 +36,8 @@ fn a_v1_1_connection_serves_many_requests_in_order() {
         let mut client = cluster.connect();
         // Pipelined: three requests before the first answer is read.
         let good = b"hello\n";
-        let png_from_text = [header(b"v1.1", TOKEN, TO_JPG, good), good.to_vec()].concat();
-        let pdf = [header(b"v1.1", TOKEN, TO_PDF, good), good.to_vec()].concat();
+        let png_from_text = [header(*b"v1.1", TOKEN, TO_JPG, good), good.to_vec()].concat();
+        let pdf = [header(*b"v1.1", TOKEN, TO_PDF, good), good.to_vec()].concat();
         client.send(&[pdf.clone(), png_from_text, pdf].concat());
         for expected in [0, 7, 0] {
             let reply = client.reply_v1_1();
@@ -54,7 +54,7 @@ fn a_large_body_goes_through_in_one_byte_writes_of_its_head() {
         let cluster = Cluster::start(&setup);
         let mut client = cluster.connect();
         let body = "A line of text that is long enough.\n".repeat(60_000).into_bytes();
-        for byte in header(b"v1.1", TOKEN, TO_PDF, &body) {
+        for byte in header(*b"v1.1", TOKEN, TO_PDF, &body) {
             client.send(&[byte]);
         }
         client.send(&body);
@@ -72,11 +72,11 @@ fn every_error_answer_arrives_whole_while_the_client_still_sends() {
         let small = [7; 68];
         let large = vec![7; 1 << 20];
         for (head, body, code) in [
-            (header(b"v1.0", "wrong", TO_PDF, &small), &small[..], "UNAUTHORIZED"),
-            (header(b"v9.9", TOKEN, TO_PDF, &small), &small[..], "BAD_VERSION"),
-            (header(b"v1.0", TOKEN, 77, &small), &small[..], "BAD_OPERATION"),
-            (header(b"v1.0", "wrong", TO_PDF, &large), &large[..], "UNAUTHORIZED"),
-            (header_announcing(b"v1.0", TOKEN, TO_PDF, b"x", 0), &small[..], "CHECKSUM_MISMATCH"),
+            (header(*b"v1.0", "wrong", TO_PDF, &small), &small[..], "UNAUTHORIZED"),
+            (header(*b"v9.9", TOKEN, TO_PDF, &small), &small[..], "BAD_VERSION"),
+            (header(*b"v1.0", TOKEN, 77, &small), &small[..], "BAD_OPERATION"),
+            (header(*b"v1.0", "wrong", TO_PDF, &large), &large[..], "UNAUTHORIZED"),
+            (header_announcing(*b"v1.0", TOKEN, TO_PDF, b"x", 0), &small[..], "CHECKSUM_MISMATCH"),
         ] {
             for _ in 0..8 {
                 let mut client = cluster.connect();
@@ -95,7 +95,7 @@ fn a_body_over_the_limit_is_refused_before_it_is_sent() {
         setup.limits.body_bytes_max = 1000;
         let cluster = Cluster::start(&setup);
         let mut client = cluster.connect();
-        client.send(&header_announcing(b"v1.1", TOKEN, TO_PDF, b"", 1 << 40));
+        client.send(&header_announcing(*b"v1.1", TOKEN, TO_PDF, b"", 1 << 40));
         let reply = client.reply_v1_1();
         assert_eq!(reply.status, 4);
         let text = String::from_utf8(reply.body).unwrap();
@@ -109,9 +109,9 @@ fn a_refused_request_with_a_small_body_keeps_the_connection() {
     on_both(|setup| {
         let cluster = Cluster::start(&setup);
         let mut client = cluster.connect();
-        client.send(&[header(b"v1.1", "wrong", TO_PDF, b"x"), b"x".to_vec()].concat());
+        client.send(&[header(*b"v1.1", "wrong", TO_PDF, b"x"), b"x".to_vec()].concat());
         assert_eq!(client.reply_v1_1().status, 2);
-        client.send(&[header(b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+        client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         assert_eq!(client.reply_v1_1().status, 0);
     });
 }
@@ -124,12 +124,12 @@ fn a_master_without_a_worker_says_so() {
         setup.workers = Some(vec![closed.to_string()]);
         let cluster = Cluster::start(&setup);
         let mut client = cluster.connect();
-        client.send(&[header(b"v1.0", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+        client.send(&[header(*b"v1.0", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         let reply = String::from_utf8(client.reply_v1_0()).unwrap();
         assert!(reply.starts_with("ERROR: NO_WORKER: "), "{reply}");
         let mut client = cluster.connect();
         let large = vec![b'x'; 3 << 20];
-        client.send(&header(b"v1.1", TOKEN, TO_PDF, &large));
+        client.send(&header(*b"v1.1", TOKEN, TO_PDF, &large));
         client.send(&large);
         assert_eq!(client.reply_v1_1().status, 12);
     });
@@ -145,7 +145,7 @@ fn the_next_worker_is_tried_where_one_cannot_be_reached() {
         let master = start_master(&setup, &pki, workers);
         for _ in 0..4 {
             let mut client = Client::connect(&pki, master.address);
-            client.send(&[header(b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+            client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
             assert_eq!(client.reply_v1_1().status, 0);
         }
     });
@@ -164,7 +164,7 @@ fn a_worker_that_dies_is_answered_for() {
         });
         let cluster = Cluster::start(&setup);
         let mut client = cluster.connect();
-        client.send(&[header(b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+        client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         let reply = client.reply_v1_1();
         assert!([12, 13].contains(&reply.status), "{reply:?}");
         killer.join().unwrap();
@@ -177,11 +177,11 @@ fn a_client_that_leaves_in_its_body_harms_nobody() {
         let cluster = Cluster::start(&setup);
         for _ in 0..40 {
             let mut client = cluster.connect();
-            client.send(&header_announcing(b"v1.1", TOKEN, TO_PDF, b"", 1 << 20));
+            client.send(&header_announcing(*b"v1.1", TOKEN, TO_PDF, b"", 1 << 20));
             client.send(&[b'x'; 1000]);
         }
         let mut client = cluster.connect();
-        client.send(&[header(b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+        client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         assert_eq!(client.reply_v1_1().status, 0);
     });
 }
@@ -192,7 +192,7 @@ fn a_body_that_stalls_is_told_so() {
         setup.limits.stall_timeout = Duration::from_millis(200);
         let cluster = Cluster::start(&setup);
         let mut client = cluster.connect();
-        client.send(&header_announcing(b"v1.1", TOKEN, TO_PDF, b"", 1000));
+        client.send(&header_announcing(*b"v1.1", TOKEN, TO_PDF, b"", 1000));
         client.send(b"some of it");
         let reply = client.reply_v1_1();
         assert_eq!(reply.status, 15, "{}", String::from_utf8_lossy(&reply.body));
@@ -224,7 +224,7 @@ fn an_idle_connection_is_closed_with_close_notify() {
         setup.limits.idle_timeout = Duration::from_millis(150);
         let cluster = Cluster::start(&setup);
         let mut client = cluster.connect();
-        client.send(&[header(b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+        client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         assert_eq!(client.reply_v1_1().status, 0);
         assert_eq!(client.tls.read(&mut [0]).unwrap(), 0);
     });
@@ -241,7 +241,7 @@ fn more_requests_than_buffers_wait_their_turn() {
                 scope.spawn(|| {
                     let mut client = cluster.connect();
                     for _ in 0..3 {
-                        client.send(&header(b"v1.1", TOKEN, TO_PDF, &body));
+                        client.send(&header(*b"v1.1", TOKEN, TO_PDF, &body));
                         client.send(&body);
                         assert_eq!(client.reply_v1_1().status, 0);
                     }
@@ -256,16 +256,16 @@ fn a_drain_lets_requests_finish_and_closes_idle_connections() {
     on_both(|setup| {
         let mut cluster = Cluster::start(&setup);
         let mut idle = cluster.connect();
-        idle.send(&[header(b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+        idle.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         assert_eq!(idle.reply_v1_1().status, 0);
         let mut busy = cluster.connect();
         let body = vec![b'x'; 100_000];
-        busy.send(&header(b"v1.1", TOKEN, TO_PDF, &body));
+        busy.send(&header(*b"v1.1", TOKEN, TO_PDF, &body));
         busy.send(&body[..50_000]);
         // The master has the head once a status on another connection counts the request.
         eventually("the request begins", || {
             let mut asking = cluster.connect();
-            asking.send(&header(b"v1.1", TOKEN, 0, b""));
+            asking.send(&header(*b"v1.1", TOKEN, 0, b""));
             let text = String::from_utf8(asking.reply_v1_1().body).unwrap();
             text.contains("in_flight=1\n")
         });
@@ -293,7 +293,7 @@ fn plain_http_and_garbage_get_no_answer_and_harm_nobody() {
             assert!(answer.len() < 32, "an alert at most: {answer:?}");
         }
         let mut client = cluster.connect();
-        client.send(&[header(b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+        client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         assert_eq!(client.reply_v1_1().status, 0);
     });
 }
@@ -303,7 +303,7 @@ fn the_status_of_master_counts_its_workers() {
     on_both(|setup| {
         let cluster = Cluster::start(&setup);
         let mut client = cluster.connect();
-        client.send(&header(b"v1.1", TOKEN, 0, b""));
+        client.send(&header(*b"v1.1", TOKEN, 0, b""));
         let reply = client.reply_v1_1();
         let text = String::from_utf8(reply.body).unwrap();
         assert!(text.starts_with("role=master\n") && text.contains("workers=1\n"), "{text}");

@@ -35,7 +35,9 @@ const LOCAL_BUFFERS: usize = 8;
 /// Without a server, a master and a worker run inside of this process for as long as it takes, on
 /// 127.0.0.1 and with certificates and a token of the moment.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "\
+#[command(
+    override_usage = "fxsrv convert <FILE>... --to <TYPE> [OPTIONS]",
+    after_long_help = "\
 Examples:
   On this machine alone:
       fxsrv convert photo.png --to jpg
@@ -53,7 +55,8 @@ Examples:
       token-file = \"/home/me/.config/fxsrv/token\"
 
 Exit codes: 0 all files are converted, 1 the server refused or a file failed, 2 the command line or
-the configuration is wrong, 3 the server could not be reached, or not be trusted.")]
+the configuration is wrong, 3 the server could not be reached, or not be trusted."
+)]
 pub(super) struct Args {
     /// Files to convert; - is stdin
     #[arg(required_unless_present = "check_config", value_name = "FILE")]
@@ -114,7 +117,7 @@ impl Type {
     }
 }
 
-pub(super) fn run(args: Args) -> Result<Exit, Fail> {
+pub(super) fn run(args: &Args) -> Result<Exit, Fail> {
     let file = config::File::load_for_user(args.config.as_deref())?.convert;
     let has_flag_token = args.keys.token_file.is_some();
     let keys = args.keys.clone().or(file.clone());
@@ -274,6 +277,9 @@ async fn convert_one(
     tally: &mut Tally,
 ) -> Result<(), Refusal> {
     let input = (!is_stdin(path)).then_some(path);
+    if path.is_dir() {
+        return Err(Fail::failed("it is a directory").with_hint("name the files in it").into());
+    }
     let destination = job.output.destination(input, job.to.extension());
     if destination != Destination::Stdout && tally.written.contains(&destination) {
         let message = format!("{destination} is the result of an earlier file already");
@@ -319,7 +325,11 @@ fn read(input: Option<&Path>, bytes_max: u64) -> Result<Vec<u8>, Fail> {
         Fail::failed(format!("it is larger than the limit of {max}"))
             .with_hint("raise the limit with --max-body")
     };
-    let cannot = |error: io::Error| Fail::failed(format!("cannot read: {error}"));
+    let cannot = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Fail::failed("there is no such file"),
+        io::ErrorKind::PermissionDenied => Fail::failed("it may not be read by this user"),
+        _ => Fail::failed(format!("cannot read it: {error}")),
+    };
     let mut body = Vec::new();
     match input {
         None => {
@@ -328,9 +338,6 @@ fn read(input: Option<&Path>, bytes_max: u64) -> Result<Vec<u8>, Fail> {
         Some(path) => {
             let file = File::open(path).map_err(cannot)?;
             let metadata = file.metadata().map_err(cannot)?;
-            if metadata.is_dir() {
-                return Err(Fail::failed("it is a directory").with_hint("name the files in it"));
-            }
             if metadata.len() > bytes_max {
                 return Err(too_large());
             }

@@ -112,17 +112,13 @@ fn worker_tls(keys: &MasterKeys, certs: &CertDir) -> Result<ClientTls, Fail> {
         let client = client_identity_if_any(certs)?;
         return Ok(ClientTls::new(Trust::Insecure, client.as_ref(), Versions::Tls12And13)?);
     }
-    match foreign_ca {
-        Some(path) => {
-            let (roots, client) = (Roots::load(path)?, client_identity_if_any(certs)?);
-            let trust = Trust::Roots(&roots);
-            Ok(ClientTls::new(trust, client.as_ref(), Versions::Tls12And13)?)
-        }
-        None => {
-            let (roots, client) = (certs.load_roots()?, certs.load_client()?);
-            Ok(ClientTls::new(Trust::Roots(&roots), Some(&client), Versions::Tls13)?)
-        }
+    if let Some(path) = foreign_ca {
+        let (roots, client) = (Roots::load(path)?, client_identity_if_any(certs)?);
+        let trust = Trust::Roots(&roots);
+        return Ok(ClientTls::new(trust, client.as_ref(), Versions::Tls12And13)?);
     }
+    let (roots, client) = (certs.load_roots()?, certs.load_client()?);
+    Ok(ClientTls::new(Trust::Roots(&roots), Some(&client), Versions::Tls13)?)
 }
 
 fn client_identity_if_any(certs: &CertDir) -> Result<Option<Identity>, Fail> {

@@ -49,8 +49,9 @@ On machines of their own:
   fxsrv worker --listen 0.0.0.0:6000 --certs certs
   fxsrv master --listen 0.0.0.0:5000 --certs certs --token-file token --worker HOST:6000
 
-Every flag of a server and of convert can be given as a variable FXSRV_* and in a file too: flag, then
-variable, then file. Messages are on stderr, without colour where NO_COLOR is set.
+Every flag of a server and of convert is a variable FXSRV_* and a line of a file too: the flag goes
+before the variable, and that before the file. docs/fxsrv.toml has them all. Messages are on
+stderr, without colour where NO_COLOR is set.
 
 Exit codes: 0 done, 1 refused by the server or a file failed, 2 usage or configuration, 3 the server
 could not be reached, or not be trusted."
@@ -75,11 +76,7 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     logs::hide_panic_messages();
-    let version: &'static str = Box::leak(version().into_boxed_str());
-    let parsed = Cli::command()
-        .long_version(version)
-        .try_get_matches()
-        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
@@ -99,7 +96,7 @@ pub fn run() -> ExitCode {
 
 fn execute(command: Command) -> Result<Exit, Fail> {
     match command {
-        Command::Convert(args) => return convert::run(*args),
+        Command::Convert(args) => return convert::run(&args),
         Command::Up(args) => up::run(*args),
         Command::Master(args) => master::run(*args),
         Command::Worker(args) => worker::run(*args),
@@ -108,6 +105,16 @@ fn execute(command: Command) -> Result<Exit, Fail> {
         Command::Status(args) => status::run(args),
     }
     .map(|()| Exit::Done)
+}
+
+/// The command line, with what no attribute can say.
+fn command() -> clap::Command {
+    // The values of variables are nobody's business in a help page.
+    let hide_values = |arg: clap::Arg| arg.hide_env_values(true);
+    let version: &'static str = Box::leak(version().into_boxed_str());
+    Cli::command()
+        .long_version(version)
+        .mut_subcommands(move |command| command.mut_args(hide_values))
 }
 
 /// The version, and which codecs are inside.
@@ -122,6 +129,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -35,23 +35,24 @@ pub(super) fn request_options(
             lines.push((key, value));
         }
     }
-    let block: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    Ok(RequestOptions::parse(block.as_bytes(), operation)?)
+    let lines: Vec<_> = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    Ok(RequestOptions::parse(lines.concat().as_bytes(), operation)?)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::convert::PdfLayout;
     use crate::wire::ChecksumKind;
 
-    const JPG: Operation = Operation::Convert(Target::Jpg);
-    const PNG: Operation = Operation::Convert(Target::Png);
+    const PDF: Operation = Operation::Convert(Target::Pdf);
+    const TEXT: Operation = Operation::Convert(Target::Text);
 
-    fn keys(quality: Option<&str>, checksum: Option<&str>) -> ConvertKeys {
+    fn keys(layout: Option<&str>, checksum: Option<&str>) -> ConvertKeys {
         let own = |text: &str| text.to_owned();
         ConvertKeys {
-            quality: quality.map(own),
+            layout: layout.map(own),
             checksum: checksum.map(own),
             ..ConvertKeys::default()
         }
@@ -59,29 +60,27 @@ mod tests {
 
     #[test]
     fn a_flag_goes_before_the_file() {
-        let options =
-            request_options(&keys(Some("90"), None), &keys(Some("50"), Some("xxh3")), JPG).unwrap();
-        assert_eq!(options.convert.quality.unwrap().value(), 90);
+        let file = keys(Some("plain"), Some("xxh3"));
+        let options = request_options(&keys(Some("flow"), None), &file, PDF).unwrap();
+        assert_eq!(options.convert.pdf_layout, PdfLayout::Flow);
         assert_eq!(options.checksum, ChecksumKind::Xxh3);
     }
 
     #[test]
     fn a_misplaced_flag_is_an_error_and_a_misplaced_line_is_not() {
-        let quality = keys(Some("90"), None);
-        let none = ConvertKeys::default();
-        let fail = request_options(&quality, &none, PNG).unwrap_err();
-        assert!(fail.message.contains("option `quality` belongs to"), "{}", fail.message);
-        let options = request_options(&none, &quality, PNG).unwrap();
-        assert_eq!(options.convert.quality, None);
+        let (flow, none) = (keys(Some("flow"), None), ConvertKeys::default());
+        let fail = request_options(&flow, &none, TEXT).unwrap_err();
+        assert!(fail.message.contains("`reading` or `physical`"), "{}", fail.message);
+        let options = request_options(&none, &flow, TEXT).unwrap();
+        assert_eq!(options, RequestOptions::default());
     }
 
     #[test]
     fn a_wrong_value_is_an_error_wherever_it_stands() {
-        let wrong = keys(Some("101"), None);
-        let none = ConvertKeys::default();
+        let (wrong, none) = (keys(None, Some("crc")), ConvertKeys::default());
         for (flags, file) in [(&wrong, &none), (&none, &wrong)] {
-            let fail = request_options(flags, file, PNG).unwrap_err();
-            assert!(fail.message.contains("from 1 to 100"), "{}", fail.message);
+            let fail = request_options(flags, file, PDF).unwrap_err();
+            assert!(fail.message.contains("md5, xxh3 or none"), "{}", fail.message);
         }
     }
 }

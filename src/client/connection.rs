@@ -166,15 +166,23 @@ impl Connection {
     async fn open(&self) -> Result<TlsStream, ClientError> {
         let (server, limits) = (&self.config.server, &self.config.limits);
         let unreachable = |source| ClientError::Unreachable { server: server.clone(), source };
+        let unknown = |error: io::Error| {
+            let reason = format!("its name is not known ({error})");
+            unreachable(io::Error::new(io::ErrorKind::NotFound, reason))
+        };
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host((server.host(), server.port()))
             .await
-            .map_err(|error| unreachable(named(&error, "its name is not known")))?
+            .map_err(unknown)?
             .collect();
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
         for address in addresses {
             match Socket::connect(self.config.driver, address, limits.connect_timeout).await {
                 Ok(socket) => return self.secure(socket).await,
-                Err(error) => failed = named(&error, &address.to_string()),
+                // A name may have several addresses: say which of them failed.
+                Err(error) if server.host() != address.ip().to_string() => {
+                    failed = named(&error, &address.to_string());
+                }
+                Err(error) => failed = error,
             }
         }
         Err(unreachable(failed))

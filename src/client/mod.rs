@@ -9,6 +9,7 @@ mod connection;
 mod error;
 mod exchange;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
 use std::fmt;

@@ -9,6 +9,7 @@ mod server;
 mod values;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::path::{Path, PathBuf};

@@ -201,6 +201,11 @@ fn describe_certificate_error(error: &CertificateError) -> (CertificateProblem, 
         E::UnknownIssuer => {
             (CertificateProblem::Untrusted, "its issuer is not trusted here".to_owned())
         }
+        // Two CAs of the same name: the usual sight where somebody has made a second set.
+        E::BadSignature => {
+            let detail = "it is signed by another CA than the one that is trusted here";
+            (CertificateProblem::Untrusted, detail.to_owned())
+        }
         E::NotValidForName => (CertificateProblem::WrongName, "it is for another name".to_owned()),
         E::NotValidForNameContext { expected, presented } => {
             let expected = expected.to_str();

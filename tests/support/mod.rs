@@ -280,12 +280,12 @@ impl Client {
 }
 
 /// A request's header as the specification lays it out, byte by byte.
-pub fn header(version: &[u8; 4], token: &str, operation: u32, body: &[u8]) -> Vec<u8> {
+pub fn header(version: [u8; 4], token: &str, operation: u32, body: &[u8]) -> Vec<u8> {
     header_announcing(version, token, operation, body, body.len() as u64)
 }
 
 pub fn header_announcing(
-    version: &[u8; 4],
+    version: [u8; 4],
     token: &str,
     operation: u32,
     body: &[u8],
