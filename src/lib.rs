@@ -17,6 +17,7 @@ pub mod limits;
 pub mod master;
 pub mod server;
 pub mod store;
+pub mod store_client;
 pub mod tls;
 pub mod transport;
 pub mod wire;

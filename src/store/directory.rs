@@ -62,15 +62,28 @@ impl Directory {
                 format!("another store serves {}", dir.path().display()),
             ));
         }
-        let directory = Self {
+        let directory = Self::over(dir, limits);
+        directory.sweep()?;
+        Ok(directory)
+    }
+
+    /// Opens the directory at `root` to look at its files, beside a store that may serve them.
+    ///
+    /// # Errors
+    ///
+    /// There is no such directory.
+    pub fn view(root: &Path) -> io::Result<Self> {
+        Ok(Self::over(Dir::open(root)?, StoreLimits::default()))
+    }
+
+    fn over(dir: Dir, limits: StoreLimits) -> Self {
+        Self {
             dir,
             limits,
             checksums: Checksums::default(),
             usage: Mutex::default(),
             drafts: AtomicU64::new(0),
-        };
-        directory.sweep()?;
-        Ok(directory)
+        }
     }
 
     /// Removes drafts that a crash has left and checksums of files that are gone, and counts the
@@ -194,6 +207,12 @@ impl Directory {
     #[must_use]
     pub fn used(&self) -> Usage {
         *self.usage()
+    }
+
+    /// Where it is, without symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The limits.

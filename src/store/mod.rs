@@ -14,6 +14,8 @@ mod numbers;
 mod peers;
 pub mod protocol;
 mod put;
+mod sandbox;
+mod scrub;
 mod service;
 mod summarise;
 mod usage;
@@ -27,6 +29,8 @@ pub use directory::{Directory, Draft, Found};
 pub use error::StoreError;
 pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use numbers::{Summariser, Summary, SummaryError, parse_line, python_repr};
+pub use sandbox::{Confinement, confine};
+pub use scrub::{Finding, check};
 pub use usage::Usage;
 
 use crate::auth::Tokens;

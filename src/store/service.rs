@@ -15,8 +15,9 @@ use crate::io::Socket;
 use crate::server::{Context, Service};
 use crate::transport::{PlainStream, Stream, StreamError, TlsStream};
 
-/// What a client may still send after a refusal, or while it closes, and how long it may take.
-const FAREWELL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What a client may still send after a refusal: the largest file there is, and TLS around it. It is
+/// not opened, only read away, and bounded by the linger timeout too.
+const FAREWELL_BYTES_MAX: u64 = (1 << 32) + (1 << 26);
 
 /// What all threads of a store share.
 pub(super) struct Shared {
