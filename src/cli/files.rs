@@ -219,7 +219,7 @@ pub(super) fn help(args: HelpArgs, program: &mut clap::Command) -> Result<(), Fa
                 Fail::usage(format!("there is no command '{command}'"))
                     .with_hint("`fxsrv help` lists them")
             })?;
-            found.render_long_help()
+            found.clone().bin_name(format!("fxsrv {command}")).render_long_help()
         }
     };
     term::out(page.to_string().trim_end())

@@ -21,8 +21,7 @@ pub fn python_repr(value: f64) -> String {
         }
         .to_owned();
     }
-    // Rust's shortest digits are the same; only their layout differs.
-    let scientific = format!("{:e}", value.abs());
+    let scientific = shortest(value.abs());
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let digits: String = mantissa.chars().filter(|&char| char != '.').collect();
     // Digits before the point, were it written out.
@@ -45,6 +44,16 @@ pub fn python_repr(value: f64) -> String {
         let _ = write!(text, "e{exponent_sign}{:02}", exponent.abs());
     }
     text
+}
+
+/// The fewest digits that read back as the number. Where two such texts are equally near to it, Rust
+/// takes the upper and Python the even one, which is what rounding to that many digits gives.
+fn shortest(value: f64) -> String {
+    let shortest = format!("{value:e}");
+    let digits =
+        shortest.bytes().take_while(|&byte| byte != b'e').filter(u8::is_ascii_digit).count();
+    let nearest = format!("{value:.*e}", digits.saturating_sub(1));
+    if nearest.parse() == Ok(value) { nearest } else { shortest }
 }
 
 fn lay_out(text: &mut String, digits: &str, point: i32) {
@@ -97,6 +106,12 @@ mod tests {
             (f64::MAX, "1.7976931348623157e+308"),
             (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
             (5e-324, "5e-324"),
+            // Halfway between two texts of as many digits.
+            (801_419_132_661.781_25, "801419132661.7812"),
+            (10_474_098_027_985.562_5, "10474098027985.562"),
+            (5e-324, "5e-324"),
+            (9_007_199_254_740_992.0 * 4.0, "3.602879701896397e+16"),
+            (2.0_f64.powi(89), "6.189700196426902e+26"),
             (123_456_789.123_456_78, "123456789.12345678"),
         ] {
             assert_eq!(python_repr(value), text);
