@@ -4,53 +4,59 @@
 //! limit of 8 MiB then holds 120 buffers; aligned, it holds 128.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::ptr::NonNull;
+use std::io;
+use std::ptr::{self, NonNull};
 
 use tokio_uring::buf::{IoBuf, IoBufMut};
 
 const PAGE_BYTES: usize = 4096;
 
-/// A zeroed, page-aligned block of fixed size.
+/// A zeroed, page-aligned block of fixed size, of small pages: the kernel charges a registered
+/// buffer that lies in a huge page with the whole 2 MiB of it.
 pub(super) struct AlignedBlock {
     start: NonNull<u8>,
-    layout: Layout,
+    bytes: usize,
 }
 
 impl AlignedBlock {
     /// A block of `bytes`, rounded up to whole pages.
-    pub(super) fn zeroed(bytes: usize) -> Self {
+    pub(super) fn zeroed(bytes: usize) -> io::Result<Self> {
         let bytes = bytes.max(1).next_multiple_of(PAGE_BYTES);
-        // The only failure is a size over isize::MAX, which no configuration reaches.
-        let layout = Layout::from_size_align(bytes, PAGE_BYTES)
-            .unwrap_or_else(|_| Layout::new::<[u8; PAGE_BYTES]>());
-        // SAFETY: the layout is not empty, since its size is at least one page.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, layout }
+        let (access, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new anonymous mapping touches no memory that exists.
+        let mapped = unsafe { libc::mmap(ptr::null_mut(), bytes, access, kind, -1, 0) };
+        if mapped == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: advice on the mapping just made. A kernel without huge pages refuses it, which is
+        // just as well.
+        unsafe { libc::madvise(mapped, bytes, libc::MADV_NOHUGEPAGE) };
+        let start = NonNull::new(mapped.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, bytes })
     }
 }
 
 impl Drop for AlignedBlock {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `zeroed`, and freed only here.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        // SAFETY: mapped with this size in `zeroed`, and unmapped only here.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
 }
 
-// SAFETY: the pointer is to heap memory that does not move with the value, all of it is
-// initialised by `alloc_zeroed`, and it lives until the value is dropped.
+// SAFETY: the pointer is to a mapping that does not move with the value, all of it is zeroed by the
+// kernel, and it lives until the value is dropped.
 unsafe impl IoBuf for AlignedBlock {
     fn stable_ptr(&self) -> *const u8 {
         self.start.as_ptr()
     }
 
     fn bytes_init(&self) -> usize {
-        self.layout.size()
+        self.bytes
     }
 
     fn bytes_total(&self) -> usize {
-        self.layout.size()
+        self.bytes
     }
 }
 

@@ -111,6 +111,12 @@ fn reason(error: &io::Error) -> &'static str {
              default one, forbids it"
         }
         Some(libc::ENOSYS) => ": this kernel has none",
+        // The kernel charges a ring's queues to the same limit as its buffers: 1,024 entries of 64
+        // bytes and 4,096 completions of 16, which are 128 KiB.
+        Some(libc::ENOMEM) => {
+            ": the memlock limit may be too low for a ring; raise it with `ulimit -l` or \
+             LimitMEMLOCK="
+        }
         _ => "",
     }
 }

@@ -38,21 +38,27 @@ impl Plan {
     pub(super) fn warning(&self, registered: usize) -> String {
         let limit = self.limit.map_or_else(
             || "the kernel refuses to lock that much".to_owned(),
-            |limit| {
-                format!("the memlock limit is {} KiB for all processes of a user", limit / 1024)
-            },
+            |limit| format!("the memlock limit is {} for all processes of a user", size(limit)),
         );
         let instead = match registered {
             0 => "all stay unregistered".to_owned(),
             fewer => format!("{fewer} are"),
         };
         format!(
-            "cannot register {} buffers of {} KiB ({} MiB): {limit}; {instead}; raise it with \
+            "cannot register {} buffers of {} KiB ({}): {limit}; {instead}; raise it with \
              `ulimit -l` or LimitMEMLOCK=, or lower --buffers",
             self.asked,
             self.buffer_bytes / 1024,
-            (self.asked * self.buffer_bytes).div_ceil(MIB),
+            size(self.asked * self.buffer_bytes),
         )
+    }
+}
+
+fn size(bytes: usize) -> String {
+    if bytes.is_multiple_of(MIB) {
+        format!("{} MiB", bytes / MIB)
+    } else {
+        format!("{} KiB", bytes / 1024)
     }
 }
 
@@ -87,7 +93,7 @@ mod tests {
     fn the_warning_names_what_was_asked_and_the_limit() {
         let warning = plan(512, 65_536, Some(8 * MIB)).warning(128);
         assert!(warning.starts_with(
-            "cannot register 512 buffers of 64 KiB (32 MiB): the memlock limit is 8192 KiB"
+            "cannot register 512 buffers of 64 KiB (32 MiB): the memlock limit is 8 MiB"
         ));
         assert!(warning.contains("128 are") && warning.contains("ulimit -l"));
     }

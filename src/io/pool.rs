@@ -52,22 +52,25 @@ impl BufferPool {
             ));
         }
         if driver == Driver::Epoll {
-            return Ok((Self::with(blocks(count, buffer_bytes), count, buffer_bytes, false), None));
+            return Ok((
+                Self::with(blocks(count, buffer_bytes)?, count, buffer_bytes, false),
+                None,
+            ));
         }
         let plan = memlock::plan(count, buffer_bytes, memlock::limit());
         let mut fitting = plan.count;
         while fitting >= BUFFERS_MIN {
-            let pool = blocks(fitting, buffer_bytes);
+            let pool = blocks(fitting, buffer_bytes)?;
             // The limit is charged per user and given back late, so that the kernel may still
             // refuse what the plan allows.
             if pool.register().is_ok() {
                 let warning = (fitting < count).then(|| plan.warning(fitting));
                 return Ok((Self::with(pool, fitting, buffer_bytes, true), warning));
             }
-            fitting /= 2;
+            fitting = fitting * 3 / 4;
         }
         let warning = plan.warning(0);
-        Ok((Self::with(blocks(count, buffer_bytes), count, buffer_bytes, false), Some(warning)))
+        Ok((Self::with(blocks(count, buffer_bytes)?, count, buffer_bytes, false), Some(warning)))
     }
 
     fn with(
@@ -131,6 +134,8 @@ impl std::fmt::Debug for BufferPool {
     }
 }
 
-fn blocks(count: usize, buffer_bytes: usize) -> FixedBufPool<AlignedBlock> {
-    FixedBufPool::new(std::iter::repeat_with(|| AlignedBlock::zeroed(buffer_bytes)).take(count))
+fn blocks(count: usize, buffer_bytes: usize) -> io::Result<FixedBufPool<AlignedBlock>> {
+    let blocks: io::Result<Vec<_>> =
+        (0..count).map(|_| AlignedBlock::zeroed(buffer_bytes)).collect();
+    Ok(FixedBufPool::new(blocks?))
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`RecvWindow`] holds what came from a socket and has not been consumed; a [`SendWindow`] what
 //! has been sealed and not been sent. Consuming advances a cursor. The rest is moved to the front
-//! only when the buffer is full, since moving it after every record is quadratic.
+//! only when the room behind it is short, since moving it after every record is quadratic.
 
 use std::ops::Range;
 
@@ -14,6 +14,8 @@ pub struct RecvWindow {
     buffer: Buffer,
     start: usize,
     end: usize,
+    /// Most that the next read may bring, where that is less than there is room for.
+    read_limit: Option<usize>,
     copied_bytes: u64,
 }
 
@@ -21,7 +23,7 @@ impl RecvWindow {
     /// An empty window over the whole of `buffer`.
     #[must_use]
     pub fn new(buffer: Buffer) -> Self {
-        Self { buffer, start: 0, end: 0, copied_bytes: 0 }
+        Self { buffer, ..Self::default() }
     }
 
     /// The unread bytes, whole: what TLS wants to see on every call.
@@ -43,10 +45,18 @@ impl RecvWindow {
         }
     }
 
+    /// Lets the next read bring at most `bytes`: whoever knows where records end avoids to be left
+    /// with a part of one, which would have to be moved.
+    pub fn limit_next_read(&mut self, bytes: usize) {
+        self.read_limit = Some(bytes);
+    }
+
     /// Appends as much of `bytes` as fits, and says how much that was. Sockets fill a window
     /// without this copy; tests and the first bytes of an idle connection come this way.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
-        self.make_room();
+        if self.end == self.buffer.capacity() {
+            self.move_to_front();
+        }
         let taken = bytes.len().min(self.buffer.capacity() - self.end);
         self.buffer.bytes_mut()[self.end..self.end + taken].copy_from_slice(&bytes[..taken]);
         self.end += taken;
@@ -71,9 +81,13 @@ impl RecvWindow {
     /// Takes the buffer away for an operation that owns it, with the range that may be filled.
     /// The window is unusable until [`Self::filled`] brings the buffer back.
     pub(super) fn lend(&mut self) -> (Buffer, Range<usize>) {
-        self.make_room();
-        let room = self.end..self.buffer.capacity();
-        (std::mem::take(&mut self.buffer), room)
+        let limit = self.read_limit.take().unwrap_or(usize::MAX);
+        // A quarter of the buffer: less room makes small reads, each with its system calls.
+        if self.buffer.capacity() - self.end < limit.min(self.buffer.capacity() / 4) {
+            self.move_to_front();
+        }
+        let end = self.buffer.capacity().min(self.end.saturating_add(limit));
+        (std::mem::take(&mut self.buffer), self.end..end)
     }
 
     /// Brings a lent buffer back with `bytes` more at the end of its range.
@@ -82,9 +96,8 @@ impl RecvWindow {
         self.end += bytes;
     }
 
-    /// Moves the unread bytes to the front once no room is left behind them.
-    fn make_room(&mut self) {
-        if self.end == self.buffer.capacity() && self.start > 0 {
+    fn move_to_front(&mut self) {
+        if self.start > 0 {
             self.buffer.bytes_mut().copy_within(self.start..self.end, 0);
             self.copied_bytes += (self.end - self.start) as u64;
             self.end -= self.start;
@@ -219,6 +232,25 @@ mod tests {
         assert_eq!(window.append(b"klmnopq"), 5);
         assert_eq!(window.unread(), b"fghklmno");
         assert_eq!(window.copied_bytes(), 8 + 3 + 5);
+    }
+
+    #[test]
+    fn a_limited_read_ends_where_it_is_told_and_moves_nothing() {
+        let mut window = RecvWindow::new(Buffer::heap(64));
+        window.append(&[0; 10]);
+        window.limit_next_read(20);
+        let (buffer, room) = window.lend();
+        assert_eq!(room, 10..30);
+        window.filled(buffer, 20);
+        window.discard(25);
+        let (buffer, room) = window.lend();
+        assert_eq!(room, 30..64, "the limit was for one read");
+        window.filled(buffer, 24);
+        assert_eq!(window.copied_bytes(), 10);
+        let (buffer, room) = window.lend();
+        assert_eq!(room, 29..64, "10 bytes of room are too few: the 29 unread ones are moved");
+        window.filled(buffer, 0);
+        assert_eq!(window.copied_bytes(), 10 + 29);
     }
 
     #[test]

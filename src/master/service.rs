@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::tunnel::{Outcome, Tunnel};
 use super::workers::{Upstream, Workers};
@@ -39,24 +39,36 @@ impl Master {
         let limits = &self.shared.limits;
         let mut stream =
             TlsStream::accept(socket, &self.shared.tls, limits.handshake_timeout).await?;
+        match self.serve_requests(&mut stream).await {
+            Ok(linger_timeout) => {
+                stream.finish(limits.linger_bytes_max(), linger_timeout).await;
+                Ok(())
+            }
+            Err(error) => {
+                stream.abort_after(&error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Serves request after request; returns how long the client is heard out at the end.
+    async fn serve_requests(&self, stream: &mut TlsStream) -> Result<Duration, StreamError> {
+        let limits = &self.shared.limits;
         let mut idle_timeout = limits.header_timeout;
-        let mut linger_timeout = limits.drain_linger_timeout;
         while !self.context.is_draining() {
             let head =
-                exchange::read_head(&mut stream, &self.shared.tokens, limits, idle_timeout).await?;
+                exchange::read_head(stream, &self.shared.tokens, limits, idle_timeout).await?;
             let Some(head) = head else { break };
             let next = match head.and_then(|head| self.check_worker_wire(head)) {
-                Ok(head) => self.serve_request(&mut stream, &head).await?,
-                Err(refusal) => self.refuse(&mut stream, &refusal).await?,
+                Ok(head) => self.serve_request(stream, &head).await?,
+                Err(refusal) => self.refuse(stream, &refusal).await?,
             };
             if next == Next::Finish {
-                linger_timeout = limits.linger_timeout;
-                break;
+                return Ok(limits.linger_timeout);
             }
             idle_timeout = limits.idle_timeout;
         }
-        stream.finish(limits.linger_bytes_max(), linger_timeout).await;
-        Ok(())
+        Ok(limits.drain_linger_timeout)
     }
 
     /// A v1.1 answer begins with the checksum of its body, and a v1.0 worker sends none: it could be

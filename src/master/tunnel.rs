@@ -72,10 +72,14 @@ impl Tunnel<'_> {
             self.answer(&shared, &mut worker_read, &mut client_write),
         );
         client.socket().set_stall_limits(None, stall);
-        let mut outcome = answered?;
-        if uploaded.is_err() {
-            outcome.next = Next::Finish;
-        }
+        let outcome = match (uploaded, answered) {
+            // The client's own failure says more than what followed from it.
+            (Err(error), Err(_)) => return Err(error),
+            (Err(_), Ok(outcome)) => Outcome { next: Next::Finish, ..outcome },
+            (Ok(()), answered) => answered?,
+        };
+        // A courtesy, which a worker that is gone does not need.
+        let _ = worker.close_write().await;
         Ok(outcome)
     }
 

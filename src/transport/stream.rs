@@ -64,7 +64,10 @@ impl TlsStream {
             send: SendWindow::default(),
             spare: Spare::default(),
         };
+        // Until it says something, a drain owes it nothing.
+        stream.socket.set_idle(true);
         let done = stream.complete_handshake().await;
+        stream.socket.set_idle(false);
         if done.is_err() {
             stream.abort().await;
         }
@@ -82,6 +85,7 @@ impl TlsStream {
                     if fill(&self.socket, &mut self.recv).await? == 0 {
                         return Err(StreamError::Closed { missing: 0 });
                     }
+                    self.socket.set_idle(false);
                 }
                 Progress::Ready => {
                     self.write_half().flush().await?;
@@ -237,8 +241,16 @@ impl TlsStream {
         }
     }
 
+    /// Ends a connection that failed by `error`. Where the session itself failed, the alert that says
+    /// why goes out first.
+    pub async fn abort_after(&mut self, error: &StreamError) {
+        if matches!(error, StreamError::Tls(_)) {
+            self.abort().await;
+        }
+    }
+
     /// Sends an alert that waits, if it goes out at once, and ends both directions.
-    pub async fn abort(&mut self) {
+    async fn abort(&mut self) {
         self.socket.set_deadline(Some(Instant::now() + ALERT_TIMEOUT));
         let _ = self.write_half().flush().await;
         self.socket.shutdown(Shutdown::Write);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::body::{self, ReceiveError};
 use super::slots::{Converted, Done, Slots, Work};
@@ -41,27 +41,39 @@ impl Worker {
         let limits = &self.shared.limits;
         let mut stream =
             TlsStream::accept(socket, &self.shared.tls, limits.handshake_timeout).await?;
+        match self.serve_requests(&mut stream).await {
+            Ok(linger_timeout) => {
+                stream.finish(limits.linger_bytes_max(), linger_timeout).await;
+                Ok(())
+            }
+            Err(error) => {
+                stream.abort_after(&error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Serves request after request; returns how long the client is heard out at the end.
+    async fn serve_requests(&self, stream: &mut TlsStream) -> Result<Duration, StreamError> {
+        let limits = &self.shared.limits;
         let mut idle_timeout = limits.header_timeout;
-        let mut linger_timeout = limits.drain_linger_timeout;
         while !self.context.is_draining() {
             let head =
-                exchange::read_head(&mut stream, &self.shared.tokens, limits, idle_timeout).await?;
+                exchange::read_head(stream, &self.shared.tokens, limits, idle_timeout).await?;
+            let Some(head) = head else { break };
             let next = match head {
-                None => break,
-                Some(Ok(head)) => self.serve_request(&mut stream, &head).await?,
-                Some(Err(refusal)) => {
-                    log_refusal(&stream, &refusal);
-                    exchange::refuse(&mut stream, &refusal, limits).await?
+                Ok(head) => self.serve_request(stream, &head).await?,
+                Err(refusal) => {
+                    log_refusal(stream, &refusal);
+                    exchange::refuse(stream, &refusal, limits).await?
                 }
             };
             if next == Next::Finish {
-                linger_timeout = limits.linger_timeout;
-                break;
+                return Ok(limits.linger_timeout);
             }
             idle_timeout = limits.idle_timeout;
         }
-        stream.finish(limits.linger_bytes_max(), linger_timeout).await;
-        Ok(())
+        Ok(limits.drain_linger_timeout)
     }
 
     async fn serve_request(

@@ -4,11 +4,13 @@ Every wait has an end and says what did not happen. Nothing sleeps to let someth
 `eventually` looks again until the condition holds.
 """
 
+import functools
 import os
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import client_v1
 import client_v1_1
+import prerequisites
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVERS = ("uring", "epoll")
@@ -73,7 +76,7 @@ def clean_env(**more):
 class Server:
     """One server process. Its stdout and stderr are pipes that threads read into lines."""
 
-    def __init__(self, directory, *args, wrapper=(), **popen):
+    def __init__(self, directory, *args, wrapper=(), binary=None, **popen):
         self.name = args[0]
         self.directory = Path(directory)
         self.tmp = self.directory / "tmp"
@@ -83,7 +86,7 @@ class Server:
         self.changed = threading.Condition()
         self.lines = {"stdout": [], "stderr": []}
         self.process = subprocess.Popen(
-            [*wrapper, find_binary(), *map(str, args)], cwd=self.directory,
+            [*wrapper, binary or find_binary(), *map(str, args)], cwd=self.directory,
             env=clean_env(TMPDIR=str(self.tmp)), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)
         self.pid = self.process.pid
@@ -185,14 +188,26 @@ class Server:
         raise KeyError(key)
 
 
+@functools.lru_cache(maxsize=None)
+def say_what_is_missing():
+    """Once a run, since a skipped test is a single letter in its output."""
+    for line in prerequisites.missing():
+        print(line, file=sys.stderr)
+
+
 class Case(unittest.TestCase):
     """A test with a directory, certificates and a token of its own."""
 
     maxDiff = 2000
 
+    @classmethod
+    def setUpClass(cls):
+        say_what_is_missing()
+
     def setUp(self):
         self.dir = Path(tempfile.mkdtemp(prefix="fxsrv-e2e-"))
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        self.servers = []
         self.certs = self.make_certs("certs")
         self.token_file = self.dir / "token"
         self.token_file.write_text(TOKEN + "\n")
@@ -211,6 +226,7 @@ class Case(unittest.TestCase):
         directory.mkdir()
         server = Server(directory, *args, **popen)
         self.addCleanup(server.end)
+        self.servers.append(server)
         return server
 
     def start_worker(self, *args, **popen):

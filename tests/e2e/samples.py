@@ -45,6 +45,13 @@ def png(width=WIDTH, height=HEIGHT, colour_at=None):
             + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
+def pseudo_random(count, state=0x2545F491):
+    """A linear congruence, the same on every run."""
+    for _ in range(count):
+        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
+        yield state >> 16
+
+
 def pdf(text):
     """A PDF of one page that shows `text` in one line of Helvetica."""
     content = b"BT /F1 12 Tf 72 720 Td (%s) Tj ET" % text.encode("ascii")

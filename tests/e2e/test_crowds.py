@@ -18,8 +18,8 @@ GARBAGE = 50
 class Crowds(harness.Case):
     """Mixed operations and versions; every result is decoded."""
 
-    @classmethod
-    def setUpClass(cls):
+    def setUp(self):
+        super().setUp()
         harness.raise_fd_limit()
 
     def client(self, address, number, failures):

@@ -65,7 +65,7 @@ class ErrorAnswers(harness.Case):
                     case(stream)
                     error = client_v1.parse_error(client_v1.read_answer(stream))
                     outcome = error.code if error else "a result"
-                except (ConnectionError, client_v1.CutAnswer) as error:
+                except (OSError, client_v1.CutAnswer) as error:
                     outcome = f"lost: {error}"
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
         self.assertEqual(outcomes, {code: TRIES})

@@ -47,7 +47,7 @@ class Operations(harness.Case):
 
     def test_a_picture_of_several_megabytes(self):
         # 1,500 x 1,000 points that no filter compresses: about 4.5 MB as PNG.
-        noise = (value & 0xFF for value in pseudo_random(1500 * 1000 * 3))
+        noise = (value & 0xFF for value in samples.pseudo_random(1500 * 1000 * 3))
         body = samples.png(1500, 1000, lambda x, y: (next(noise), next(noise), next(noise)))
         self.assertGreater(len(body), 4_000_000)
         for io in harness.DRIVERS:
@@ -99,13 +99,6 @@ class Options(harness.Case):
             answer = connection.receive()
         self.assertEqual(answer.code, "UNAUTHORIZED")
         self.assertIn(b"\nhint: ", answer.body)
-
-
-def pseudo_random(count, state=0x2545F491):
-    """A linear congruence, the same on every run."""
-    for _ in range(count):
-        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
-        yield state >> 16
 
 
 if __name__ == "__main__":

@@ -1,0 +1,56 @@
+"""What the suite needs beside Python: looked for, and said loudly where it is missing.
+
+    python3 prerequisites.py      prints what is missing; exit code 1 if anything is
+"""
+
+import os
+import shutil
+import sys
+
+
+def has_pillow():
+    """Whether results can be decoded."""
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def has_binary():
+    """Whether there is something to test."""
+    import harness
+    try:
+        harness.find_binary()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+#: `(name, whether it is there, what is not tested without it, how to have it)`.
+WANTED = (
+    ("Python 3.9", lambda: sys.version_info >= (3, 9), "anything", "install a newer Python"),
+    ("fxsrv", has_binary, "anything", "`cargo build --release`, or set FXSRV_BIN"),
+    ("Pillow", has_pillow, "the colours of results; sizes and structure are",
+     "`python3 -m pip install Pillow` or `apt-get install python3-pil`"),
+    ("strace", lambda: shutil.which("strace"), "that no system call writes a file",
+     "`apt-get install strace`"),
+    ("openssl", lambda: shutil.which("openssl"), "TLS as `openssl s_client` sees it",
+     "`apt-get install openssl`"),
+    ("root", lambda: os.geteuid() == 0, "a server as an ordinary user with a memlock limit",
+     "run as root, such as in a container"),
+)
+
+
+def missing():
+    """One line for everything that is not there."""
+    return [
+        f"missing: {name}; not tested without it: {lost}; to have it: {remedy}"
+        for name, present, lost, remedy in WANTED if not present()]
+
+
+if __name__ == "__main__":
+    lines = missing()
+    for line in lines:
+        print(line, file=sys.stderr)
+    sys.exit(1 if lines else 0)

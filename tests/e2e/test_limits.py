@@ -1,0 +1,163 @@
+"""Little memory to lock, few descriptors, no io_uring: said clearly, and served all the same."""
+
+import itertools
+import os
+import re
+import resource
+import shutil
+import socket
+import time
+import unittest
+
+import client_v1
+import confine
+import harness
+import samples
+
+#: Users that nobody is. The limit counts all processes of a user, and what one had is given back
+#: late: each server is a user of its own.
+USERS = itertools.count(20_000 + os.getpid() * 8 % 40_000)
+
+#: What a spinning loop would exceed many times over: the share of one core while all wait.
+IDLE_CPU_SHARE_MAX = 0.15
+WATCHED_S = 2
+
+
+def said(size):
+    """A size as the messages say it."""
+    return f"{size >> 20} MiB" if size % (1 << 20) == 0 else f"{size >> 10} KiB"
+
+
+class Memlock(harness.Case):
+    """Registered buffers are charged to RLIMIT_MEMLOCK of an ordinary user."""
+
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0:
+            self.skipTest("this test starts a server as another user, and needs root for that")
+        # Where the binary was built others may not be let in.
+        self.binary = shutil.copy(harness.find_binary(), self.dir / "fxsrv")
+        self.dir.chmod(0o755)
+        self.worker = self.start_worker()
+
+    def start_confined(self, memlock, *args):
+        """A master as an ordinary user."""
+        user = next(USERS)
+        for path in (self.token_file, self.certs, *self.certs.iterdir()):
+            os.chown(path, user, user)
+        return self.start_master(
+            self.worker.address(), *args, binary=self.binary, user=user, group=user,
+            extra_groups=[], preexec_fn=confine.limit(resource.RLIMIT_MEMLOCK, memlock))
+
+    def test_a_small_limit_is_warned_of_and_serves(self):
+        for memlock in (512 * 1024, 1024 * 1024, 4096 * 1024):
+            with self.subTest(memlock=memlock):
+                master = self.start_confined(memlock, "--io", "uring")
+                result = self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG)
+                samples.check_picture(result, "png")
+                warnings = re.findall(r".*WARN.*cannot register.*", master.log())
+                self.assertEqual(len(warnings), 1, master.log())
+                self.assertRegex(
+                    warnings[0],
+                    r"cannot register 64 buffers of 64 KiB \(4 MiB\): the memlock limit is "
+                    rf"{said(memlock)} for.*`ulimit -l` or LimitMEMLOCK=, or lower --buffers")
+
+    def test_no_warning_where_the_buffers_fit(self):
+        # 4 MiB of buffers, the ring itself, and what the kernel counts beside them.
+        master = self.start_confined(8192 * 1024, "--buffers", "64")
+        samples.check_picture(
+            self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
+        self.assertNotIn("cannot register", master.log())
+
+    def test_a_limit_too_low_for_a_ring_is_named_and_epoll_serves(self):
+        master = self.start_confined(0)
+        samples.check_picture(
+            self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
+        lines = [line for line in master.log().splitlines() if "io_uring" in line]
+        self.assertEqual(len(lines), 1, master.log())
+        self.assertRegex(lines[0], "WARN.*epoll")
+        self.assertIn("memlock", lines[0])
+
+    def test_a_limit_too_low_for_a_ring_that_was_asked_for(self):
+        with self.assertRaises(AssertionError) as caught:
+            self.start_confined(0, "--io", "uring").address()
+        self.servers[-1].expected_code = 2
+        self.assertRegex(str(caught.exception), "ended with 2 .*\n.*error: io_uring.*memlock")
+
+
+class Descriptors(harness.Case):
+    """More connections than descriptors: no spin, and a recovery without help."""
+
+    def test_64_descriptors_and_100_connections(self):
+        harness.raise_fd_limit()
+        for io in harness.DRIVERS:
+            with self.subTest(io=io):
+                worker = self.start_worker("--io", io)
+                master = self.start_master(
+                    worker.address(), "--io", io, "--handshake-timeout", "60s",
+                    preexec_fn=confine.limit(resource.RLIMIT_NOFILE, 64))
+                address = master.address()
+                fds = len(master.fds())
+                crowd = [socket.create_connection(address, timeout=10) for _ in range(100)]
+                harness.eventually("the descriptors are used up", lambda: len(master.fds()) >= 63)
+                harness.eventually("the log says so", lambda: "cannot accept" in master.log())
+                before = master.cpu_s()
+                # Not to let something happen: this is the time over which CPU time is counted.
+                time.sleep(WATCHED_S)
+                share = (master.cpu_s() - before) / WATCHED_S
+                self.assertLess(share, IDLE_CPU_SHARE_MAX, "the master spins")
+                self.assertLess(master.log().count("cannot accept"), 50, "the log is flooded")
+                for connection in crowd:
+                    connection.close()
+                samples.check_picture(
+                    self.convert_v1(address, client_v1.TO_JPG, samples.JPG), "jpg")
+                harness.eventually(
+                    f"the master is back at {fds} descriptors", lambda: len(master.fds()) <= fds)
+
+    def test_a_master_without_a_descriptor_for_its_worker_says_no_worker(self):
+        worker = self.start_worker()
+        master = self.start_master(
+            worker.address(), "--handshake-timeout", "60s",
+            preexec_fn=confine.limit(resource.RLIMIT_NOFILE, 64))
+        address = master.address()
+        with client_v1.connect(address, self.context) as stream:
+            crowd = [socket.create_connection(address, timeout=10) for _ in range(100)]
+            harness.eventually("the descriptors are used up", lambda: len(master.fds()) >= 63)
+            stream.sendall(client_v1.request_header(
+                samples.JPG, client_v1.TO_PNG, harness.TOKEN) + samples.JPG)
+            error = client_v1.parse_error(client_v1.read_answer(stream))
+            for connection in crowd:
+                connection.close()
+        self.assertIsNotNone(error)
+        self.assertEqual(error.code, "NO_WORKER")
+
+
+class WithoutIoUring(harness.Case):
+    """Where a seccomp filter forbids io_uring, as containers do by default."""
+
+    def test_falls_back_to_epoll_with_one_line(self):
+        worker = self.start_worker(preexec_fn=confine.deny_io_uring)
+        master = self.start_master(worker.address(), preexec_fn=confine.deny_io_uring)
+        samples.check_picture(
+            self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
+        for server in (worker, master):
+            lines = [line for line in server.log().splitlines() if "io_uring" in line]
+            self.assertEqual(len(lines), 1, server.log())
+            self.assertIn("WARN", lines[0])
+            self.assertIn("epoll", lines[0])
+            self.assertIn("seccomp", lines[0])
+
+    def test_an_explicit_wish_fails_clearly(self):
+        for role in ("worker", "master"):
+            args = ["--token-file", self.token_file, "--worker", "127.0.0.1:1"]
+            done = harness.run(
+                role, "--listen", "127.0.0.1:0", "--certs", self.certs, "--io", "uring",
+                *(args if role == "master" else ()), check=False,
+                preexec_fn=confine.deny_io_uring)
+            self.assertIn(done.returncode, (2, 3), done.stderr)
+            self.assertRegex(done.stderr.decode(), r"error: .*io_uring.*\n(.*\n)*.*hint: ")
+            self.assertNotIn(b"listening on", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
