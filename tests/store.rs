@@ -1,6 +1,11 @@
 //! The file store from outside: the protocol's vectors, however their bytes are cut, on both drivers,
 //! with TLS and without; and what clients, disks and accidents do to it.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::large_stack_arrays,
+    missing_docs
+)]
 
 mod store_support;
 mod support;
@@ -193,9 +198,9 @@ fn limits_refuse_and_the_connection_goes_on() {
         // In place of another a file takes no place, and gives back what that took.
         assert_eq!(client.ask(&put("b", b""), 1), [0]);
         assert_eq!(client.ask(&put("b", &[0; 500]), 1), [0]);
-        let _second = store.connect_and_ask();
+        let second = store.connect_and_ask();
         assert_eq!(store.connect().ask_to_end(b"\x80"), [0xa0]);
-        drop(_second);
+        drop(second);
         eventually("the end of a connection", || store.connect().ask_any(b"\x80") != [0xa0]);
     }
 }

@@ -102,8 +102,11 @@ impl Directory {
         for (name, ..) in &own {
             let is_kept = checksum::number_in(name).is_some_and(|number| numbers.contains(&number));
             if !is_kept {
-                self.dir.remove(name)?;
-                swept += 1;
+                match self.dir.remove(name) {
+                    Ok(()) => swept += 1,
+                    // Files that cannot be written can still be read.
+                    Err(error) => tracing::warn!(name, %error, "cannot remove a leftover"),
+                }
             }
         }
         let (files, bytes) = (usage.files, usage.bytes);

@@ -49,11 +49,8 @@ impl Store {
         stream.socket().set_deadline(Some(started + limits.transfer_time(bytes)));
         let [data, send] = self.context.pool.acquire::<2>().await;
         stream.attach_send(send);
-        let next = self.send_file(stream, &name, found, data).await?;
+        let next = self.send_file(stream, &name, found, data, started).await?;
         stream.socket().set_deadline(None);
-        if next == Next::Keep {
-            log_access(stream, "GET", Some(&name), Answer::Done, started.elapsed());
-        }
         Ok(next)
     }
 
@@ -73,6 +70,7 @@ impl Store {
         name: &Name,
         found: Found,
         mut data: Buffer,
+        started: Instant,
     ) -> Result<Next, StreamError> {
         // `find_sendable` has held it against the field.
         let head = FileHead::file(name, u32::try_from(found.bytes).unwrap_or(u32::MAX));
@@ -97,6 +95,7 @@ impl Store {
             start = HEAD_ROOM;
             if reader.left == 0 {
                 stream.flush().await?;
+                log_access(stream, "GET", Some(name), Answer::Done, started.elapsed());
                 return Ok(Next::Keep);
             }
             // While this step leaves, the next one comes from the disk.

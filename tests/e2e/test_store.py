@@ -1,6 +1,7 @@
 """The file store against accidents: kill -9, a full disk, a read-only root, two at once, noise."""
 
 import hashlib
+import json
 import os
 import random
 import re
@@ -13,8 +14,8 @@ import client_store
 import harness
 from client_store import NOT_FOUND, REFUSED, Client
 
-#: Rounds of kill -9. The nightly suite sets 200.
-KILLS = int(os.environ.get("FXSRV_STORE_KILLS", "25"))
+#: Rounds of kill -9, each up to 120 ms after its load began.
+KILLS = int(os.environ.get("FXSRV_STORE_KILLS", "200"))
 
 
 class Store(harness.Case):
@@ -65,6 +66,72 @@ class Clients(Store):
                 text = client.summary("n").decode().splitlines()
                 self.assertEqual(text[0], f"Max: {max(value, other)!r}")
                 self.assertEqual(text[1], f"Min: {min(value, other)!r}")
+
+
+class CommandLine(Store):
+    """The store's commands, over TLS and with a token."""
+
+    def setUp(self):
+        super().setUp()
+        server = self.start(
+            "store", "--root", self.root, "--listen", "127.0.0.1:0", "--certs", self.certs,
+            "--auth", self.token_file)
+        host, port = server.address()
+        self.flags = ("--server", f"{host}:{port}", "--ca", self.certs / "ca.pem",
+                      "--token-file", self.token_file)
+
+    def ask(self, *args, **options):
+        """Runs one command against the store."""
+        return harness.run(*args, *self.flags, cwd=self.dir, **options)
+
+    def test_files_go_and_come_back(self):
+        for name, data in (("a.bin", bytes(300_000)), ("n.txt", b"1\n2.5\n")):
+            (self.dir / name).write_bytes(data)
+        done = self.ask("put", "a.bin", "n.txt", "--json")
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([(line["name"], line["ok"], line["bytes"]) for line in lines],
+                         [("a.bin", True, 300_000), ("n.txt", True, 6)])
+        self.ask("put", "-", "--as", "piped", input=b"from a pipe")
+        self.assertEqual(self.ask("get", "piped", "-o", "-").stdout, b"from a pipe")
+        (self.dir / "out").mkdir()
+        done = self.ask("get", "a.bin", "missing", "n.txt", "-o", "out", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr, b"error: missing: the store has no file of that name\n")
+        self.assertEqual(sorted(os.listdir(self.dir / "out")), ["a.bin", "n.txt"])
+        self.assertEqual((self.dir / "out/a.bin").read_bytes(), bytes(300_000))
+        self.assertEqual(self.ask("get", "n.txt", check=False).returncode, 1, "it exists")
+        self.assertEqual(self.ask("summary", "n.txt").stdout, b"Max: 2.5\nMin: 1.0\nAvg: 1.75\n")
+        self.assertEqual(
+            json.loads(self.ask("summary", "n.txt", "--json").stdout),
+            {"op": "summary", "name": "n.txt", "ok": True, "max": 2.5, "min": 1.0, "avg": 1.75})
+        self.ask("change", "n.txt", "m.txt")
+        self.assertEqual(self.ask("change", "m.txt", "a.bin", check=False).returncode, 1)
+        self.assertEqual(self.ask("help").stdout, b"bye change get help put summary\n")
+
+    def test_the_shell_does_as_it_is_told(self):
+        (self.dir / "n.txt").write_bytes(b"1\n2\n")
+        script = b"put n.txt\nsummary n.txt\nchange n.txt 'a b'\nget 'a b' copy\nbye\nput gone\n"
+        done = self.ask("files", input=script)
+        self.assertIn(b"Max: 2.0\nMin: 1.0\nAvg: 1.5\n", done.stdout)
+        self.assertEqual((self.dir / "copy").read_bytes(), b"1\n2\n")
+
+    def test_a_store_that_is_not_there_or_not_ours_is_told_from_one_that_refuses(self):
+        wrong = self.dir / "wrong"
+        wrong.write_text("wrong\n")
+        wrong.chmod(0o600)
+        foreign = self.make_certs("foreign") / "ca.pem"
+        server, address, ca, ca_path = self.flags[:4]
+        for flags, code in (
+                ((server, "127.0.0.1:1", ca, ca_path), 3),
+                ((server, address, ca, foreign), 3),
+                ((server, address, ca, ca_path, "--token-file", wrong), 1),
+                ((server, address), 2)):
+            done = harness.run("summary", "x", *flags, check=False)
+            self.assertEqual(done.returncode, code, done.stderr)
+
+    def test_help_without_a_store_is_of_the_program(self):
+        self.assertIn(b"Usage: fxsrv put", harness.run("help", "put").stdout)
+        self.assertIn(b"fxsrv store", harness.run("store", "--help").stdout)
 
 
 class Accidents(Store):

@@ -84,6 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::excessive_precision)]
     fn numbers_look_as_in_python() {
         for (value, text) in [
             (0.0, "0.0"),
