@@ -112,8 +112,8 @@ pub struct StoreLimits {
     pub files_max: u64,
     /// Bytes of all files, those on their way included.
     pub total_bytes_max: u64,
-    /// Connections of one client address. A request of the largest kind holds three buffers of
-    /// 64 KiB, so that one address holds no more than 48 MiB of a larger pool.
+    /// Connections of one client address, over all threads. An idle one takes about 20 KiB, so that
+    /// one address takes 20 MiB; many clients may stand behind one.
     pub connections_per_address_max: usize,
     /// What a transfer may take beside its size at [`Self::transfer_rate_min`].
     pub transfer_timeout: Duration,
@@ -138,7 +138,7 @@ impl Default for StoreLimits {
             file_bytes_max: u32::MAX,
             files_max: 1_000_000,
             total_bytes_max: 1024 * 1024 * MIB,
-            connections_per_address_max: 256,
+            connections_per_address_max: 1024,
             transfer_timeout: Duration::from_secs(60),
             transfer_rate_min: 16 * 1024,
             unknown_in_a_row_max: 16,

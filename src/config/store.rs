@@ -86,7 +86,7 @@ keys! {
         #[serde(deserialize_with = "parsed")]
         max_total: ByteSize,
 
-        /// Connections of one client address [default: 256]
+        /// Connections of one client address [default: 1024]
         #[arg(
             long, env = "FXSRV_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N",
             help_heading = "Resources",

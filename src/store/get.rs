@@ -6,7 +6,7 @@ use super::StoreError;
 use super::checksum::Hasher;
 use super::directory::Found;
 use super::name::{Name, NameError};
-use super::protocol::{Answer, FileHead};
+use super::protocol::FileHead;
 use super::service::{Next, Store, log_access, log_refusal};
 use crate::io::{BUFFER_BYTES, Buffer, File};
 use crate::transport::{RECORD_PLAIN_MAX, Stream, StreamError};
@@ -95,7 +95,7 @@ impl Store {
             start = HEAD_ROOM;
             if reader.left == 0 {
                 stream.flush().await?;
-                log_access(stream, "GET", Some(name), Answer::Done, started.elapsed());
+                log_access(stream, "GET", Some(name), reader.offset, started);
                 return Ok(Next::Keep);
             }
             // While this step leaves, the next one comes from the disk.

@@ -51,7 +51,7 @@ impl Store {
             Ok(()) => {
                 stream.write_all(&[Answer::Done.byte()]).await?;
                 let name = name.as_ref().ok();
-                log_access(stream, "PUT", name, Answer::Done, started.elapsed());
+                log_access(stream, "PUT", name, bytes, started);
                 Next::Keep
             }
             Err(PutError::Stream(error)) => return Err(error),

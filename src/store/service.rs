@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::commit::{Change, Committer, Durability};
 use super::directory::Directory;
@@ -179,8 +179,9 @@ impl Store {
             Request::Change { from, to } => self.change(stream, from, to).await,
             Request::Summary { name } => self.summary(stream, name).await,
             Request::Help => {
+                let started = Instant::now();
                 stream.write_all(&Answer::help()).await?;
-                log_access(stream, "HELP", None, Answer::Done, Duration::ZERO);
+                log_access(stream, "HELP", None, 0, started);
                 Ok(Next::Keep)
             }
             Request::Unknown => {
@@ -208,7 +209,7 @@ impl Store {
         match self.shared.change(rename).await {
             Ok(()) => {
                 stream.write_all(&[Answer::Done.byte()]).await?;
-                log_access(stream, "CHANGE", Some(&from), Answer::Done, started.elapsed());
+                log_access(stream, "CHANGE", Some(&from), 0, started);
                 Ok(Next::Keep)
             }
             Err(error) => self.refuse(stream, "CHANGE", Some(&from), &error).await,
@@ -247,11 +248,11 @@ pub(super) fn log_access(
     stream: &Stream,
     op: &'static str,
     name: Option<&Name>,
-    answer: Answer,
-    took: Duration,
+    bytes: u64,
+    started: Instant,
 ) {
-    let (name, code) = (name.map(Name::as_str), answer.name());
-    tracing::info!(peer = %stream.peer(), op, name, code, us = took.as_micros(), "request");
+    let (name, us) = (name.map(Name::as_str), started.elapsed().as_micros());
+    tracing::info!(peer = %stream.peer(), op, name, code = "DONE", bytes, us, "request");
 }
 
 pub(super) fn log_refusal(

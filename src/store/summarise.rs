@@ -7,7 +7,7 @@ use super::checksum::Hasher;
 use super::directory::Found;
 use super::name::{Name, NameError};
 use super::numbers::{Summariser, Summary};
-use super::protocol::{Answer, FileHead};
+use super::protocol::FileHead;
 use super::service::{Next, Store, log_access};
 use super::{StoreError, SummaryForm};
 use crate::io::blocking;
@@ -47,7 +47,7 @@ impl Store {
         } else {
             stream.write_all(text.as_bytes()).await?;
         }
-        log_access(stream, "SUMMARY", Some(&name), Answer::Done, started.elapsed());
+        log_access(stream, "SUMMARY", Some(&name), text.len() as u64, started);
         Ok(Next::Keep)
     }
 }
