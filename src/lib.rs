@@ -16,6 +16,8 @@ pub mod io;
 pub mod limits;
 pub mod master;
 pub mod server;
+pub mod store;
+pub mod store_client;
 pub mod tls;
 pub mod transport;
 pub mod wire;

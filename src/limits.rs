@@ -111,6 +111,49 @@ impl Default for ServerLimits {
     }
 }
 
+/// Limits of a file store beside those of its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// Bytes of one file. The size field of the protocol ends at 4 GiB - 1.
+    pub file_bytes_max: u32,
+    /// Files in all. Each takes an inode and a directory entry, about 600 bytes of a disk.
+    pub files_max: u64,
+    /// Bytes of all files, those on their way included.
+    pub total_bytes_max: u64,
+    /// Connections of one client address, over all threads. An idle one takes about 20 KiB, so that
+    /// one address takes 20 MiB; many clients may stand behind one.
+    pub connections_per_address_max: usize,
+    /// What a transfer may take beside its size at [`Self::transfer_rate_min`].
+    pub transfer_timeout: Duration,
+    /// Bytes a second below which a peer holds a place rather than transfers a file.
+    pub transfer_rate_min: u32,
+    /// Unknown requests in a row: 16 bytes of noise are no client of this protocol.
+    pub unknown_in_a_row_max: u32,
+}
+
+impl StoreLimits {
+    /// How long a transfer of `bytes` may take.
+    #[must_use]
+    pub fn transfer_time(&self, bytes: u64) -> Duration {
+        self.transfer_timeout
+            + Duration::from_secs(bytes / u64::from(self.transfer_rate_min.max(1)))
+    }
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            file_bytes_max: u32::MAX,
+            files_max: 1_000_000,
+            total_bytes_max: 1024 * 1024 * MIB,
+            connections_per_address_max: 1024,
+            transfer_timeout: Duration::from_secs(60),
+            transfer_rate_min: 16 * 1024,
+            unknown_in_a_row_max: 16,
+        }
+    }
+}
+
 /// What a client bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {

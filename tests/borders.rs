@@ -52,7 +52,7 @@ const RULES: &[Rule] = &[
     Rule {
         words: &["crate::wire"],
         allowed: &[],
-        within: &["convert/", "io/", "tls/", "transport/", "server/"],
+        within: &["convert/", "io/", "tls/", "transport/", "server/", "store/"],
         why: "only those who speak the protocol know it",
     },
     Rule {

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use crate::auth::TokenError;
 use crate::client::ClientError;
 use crate::config::ConfigError;
+use crate::store::NameError;
+use crate::store_client::StoreClientError;
 use crate::tls::TlsConfigError;
 use crate::wire::Failure;
 
@@ -110,5 +112,29 @@ impl From<TokenError> for Fail {
 impl From<ConfigError> for Fail {
     fn from(error: ConfigError) -> Self {
         Self::usage(error.to_string())
+    }
+}
+
+impl From<NameError> for Fail {
+    fn from(error: NameError) -> Self {
+        Self::failed(error.to_string()).with_hint(
+            "a name in a store has 1 to 31 bytes, without slashes; give another with --as",
+        )
+    }
+}
+
+impl From<StoreClientError> for Fail {
+    fn from(error: StoreClientError) -> Self {
+        let hint = error.hint();
+        let exit = match error {
+            StoreClientError::Connect(error) => return error.into(),
+            StoreClientError::NotFound
+            | StoreClientError::Refused
+            | StoreClientError::Unknown
+            | StoreClientError::NotAdmitted(_)
+            | StoreClientError::Local(_) => Exit::Failed,
+            StoreClientError::Lost(_) | StoreClientError::Protocol { .. } => Exit::Unreachable,
+        };
+        Self { exit, message: error.to_string(), hint }
     }
 }

@@ -7,6 +7,7 @@
 mod certs;
 mod convert;
 mod fail;
+mod files;
 mod local;
 mod logs;
 mod master;
@@ -15,9 +16,12 @@ mod output;
 mod progress;
 mod serve;
 mod server;
+mod shell;
 mod status;
+mod store;
 mod term;
 mod token;
+mod transfer;
 mod up;
 mod worker;
 
@@ -70,6 +74,13 @@ enum Command {
     Certs(certs::Args),
     Token(token::Args),
     Status(status::Args),
+    Store(Box<store::Args>),
+    Put(Box<files::PutArgs>),
+    Get(Box<files::GetArgs>),
+    Change(Box<files::ChangeArgs>),
+    Summary(Box<files::SummaryArgs>),
+    Help(Box<files::HelpArgs>),
+    Files(Box<shell::Args>),
 }
 
 /// Does what the command line says.
@@ -103,6 +114,13 @@ fn execute(command: Command) -> Result<Exit, Fail> {
         Command::Certs(args) => certs::run(args),
         Command::Token(args) => token::run(&args),
         Command::Status(args) => status::run(args),
+        Command::Store(args) => return store::run(*args),
+        Command::Put(args) => return files::put(*args),
+        Command::Get(args) => return files::get(*args),
+        Command::Change(args) => return files::change(*args),
+        Command::Summary(args) => return files::summary(*args),
+        Command::Help(args) => files::help(*args, &mut self::command()),
+        Command::Files(args) => return shell::run(*args),
     }
     .map(|()| Exit::Done)
 }

@@ -70,6 +70,7 @@ pub(super) async fn exchange(
     let progress = RefCell::new(progress);
     let report = |step| progress.borrow_mut()(step);
     let (mut read, mut write) = stream.split();
+    let cut = Cell::new(false);
     let sending = async {
         let result = send(&mut write, out, &answered, &report).await;
         sent.set(matches!(result, Ok(true)));
@@ -81,14 +82,16 @@ pub(super) async fn exchange(
         answered.set(true);
         if !sent.get() {
             // Whatever is still being sent nobody waits for any more.
+            cut.set(true);
             socket.shutdown(Shutdown::Both);
         }
         result
     };
-    let (sending, receiving) = tokio::join!(sending, receiving);
+    // The sending is looked at first: an answer that is there by the end of it cuts nothing.
+    let (sending, receiving) = tokio::join!(biased; sending, receiving);
     match (receiving, sending) {
         (Ok(result), _) => {
-            Ok(Reply { result, reusable: sent.get() && out.version == Version::V1_1 })
+            Ok(Reply { result, reusable: !cut.get() && out.version == Version::V1_1 })
         }
         _ if socket.has_expired() => Err(ExchangeError::TimedOut),
         // What failed first says more than the end of the file that follows it.

@@ -6,6 +6,7 @@
 mod convert;
 mod keys;
 mod server;
+mod store;
 mod values;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub(crate) use convert::ConvertKeys;
 pub(crate) use server::{
     ClientAuthMode, Common, MasterKeys, Running, SLOTS_MAX, UpKeys, WorkerKeys, WorkerWire, within,
 };
+pub(crate) use store::{FilesKeys, StoreKeys};
 pub(crate) use values::ByteSize;
 
 /// A whole file. Every table belongs to a subcommand, and has its keys.
@@ -29,6 +31,8 @@ pub(crate) struct File {
     pub(crate) master: MasterKeys,
     pub(crate) worker: WorkerKeys,
     pub(crate) up: UpKeys,
+    pub(crate) store: StoreKeys,
+    pub(crate) files: FilesKeys,
 }
 
 /// More than any configuration; what is larger is another file.

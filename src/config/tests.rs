@@ -16,6 +16,8 @@ fn the_sample_has_every_key() {
     assert_eq!(file.master.set_count(), MasterKeys::KEYS.len());
     assert_eq!(file.worker.set_count(), WorkerKeys::KEYS.len());
     assert_eq!(file.up.set_count(), UpKeys::KEYS.len());
+    assert_eq!(file.store.set_count(), StoreKeys::KEYS.len());
+    assert_eq!(file.files.set_count(), FilesKeys::KEYS.len());
 }
 
 #[test]
@@ -30,6 +32,9 @@ fn the_sample_says_the_defaults() {
             (default.threads, default.buffers, default.grace)
         );
     }
+    assert_eq!(file.store.running().unwrap().limits, default.limits);
+    assert_eq!(file.store.limits(), StoreKeys::default().limits());
+    assert_eq!(file.files.limits(), FilesKeys::default().limits());
     assert_eq!(file.convert.limits(), ConvertKeys::default().limits());
     assert_eq!(file.convert.wire, Some(Wire::default()));
     let (connect, convert) = (file.master.connect_timeout, file.worker.convert_timeout);

@@ -6,6 +6,9 @@ use std::io;
 use super::deadline;
 use super::driver::{Driver, Ring, ring};
 
+/// Threads of an epoll loop for what blocks; [`super::blocking`] asks for no more at once.
+const BLOCKING_THREADS: usize = 8;
+
 impl Driver {
     /// Runs `main` on this thread until it ends. Tasks that it spawned with [`spawn`] and that
     /// still run are dropped with their sockets.
@@ -21,7 +24,10 @@ impl Driver {
                 Ok(runtime.block_on(deadline::enforced(main)))
             }
             Self::Epoll => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .max_blocking_threads(BLOCKING_THREADS)
+                    .build()?;
                 let local = tokio::task::LocalSet::new();
                 Ok(local.block_on(&runtime, deadline::enforced(main)))
             }

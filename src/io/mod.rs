@@ -1,16 +1,19 @@
-//! Sockets, buffers and deadlines, over two drivers.
+//! Sockets, files, buffers and deadlines, over two drivers.
 //!
-//! Owns: the ring, the registered buffers, every socket. Offers one small set of verbs over owned
-//! buffers (listen, accept, connect, `read_into`, `write_all`, shutdown, deadline), so that all
-//! above it is blind to the driver. Must never know of TLS, of requests or of files' contents, and
-//! is the only room that names `tokio_uring`.
+//! Owns: the ring, the registered buffers, every socket, every file of a store. Offers one small set
+//! of verbs over owned buffers (listen, accept, connect, `read_into`, `write_all`, shutdown, deadline;
+//! `read_at`, `write_all_at`, sync), so that all above it is blind to the driver. Must never know of
+//! TLS, of requests or of files' contents, and is the only room that names `tokio_uring`.
 
 mod aligned;
+mod blocking;
 mod buffer;
 mod deadline;
+mod dir;
 mod driver;
 mod event_loop;
 mod fd;
+mod file;
 mod listener;
 mod memlock;
 mod pool;
@@ -22,10 +25,13 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub use blocking::blocking;
 pub use buffer::Buffer;
 pub use deadline::{Which, open_sockets, shutdown_sockets};
+pub use dir::{Dir, Rename, start_writeback};
 pub use driver::{Choice, Driver};
 pub use event_loop::spawn;
+pub use file::File;
 pub use listener::{Listener, listen};
 pub use pool::{BUFFERS_MAX, BufferPool};
 pub use socket::Socket;

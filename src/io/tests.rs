@@ -293,3 +293,65 @@ fn a_buffer_never_shows_its_bytes_in_a_log() {
     buffer.bytes_mut().copy_from_slice(b"1234");
     assert_eq!(format!("{buffer:?}"), "Heap(4 bytes)");
 }
+
+#[test]
+fn files_are_written_and_read_at_their_places() {
+    for driver in DRIVERS {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        driver
+            .run(async {
+                let (pool, _) = BufferPool::new(driver, 8, BUFFER_BYTES).unwrap();
+                let [pooled] = pool.acquire::<1>().await;
+                for mut buffer in [pooled, Buffer::heap(BUFFER_BYTES)] {
+                    let inner = std::sync::Arc::new(dir.create_file("f").unwrap());
+                    let file = File::new(driver, inner);
+                    buffer.bytes_mut()[10..16].copy_from_slice(b"abcdef");
+                    let (written, mut buffer) = file.write_all_at(buffer, 10..16, 100).await;
+                    written.unwrap();
+                    file.sync().await.unwrap();
+                    buffer.bytes_mut().fill(9);
+                    let (read, buffer) = file.read_at(buffer, 5..8, 102).await;
+                    assert_eq!(read.unwrap(), 3);
+                    assert_eq!(&buffer.bytes()[4..9], b"\x09cde\x09");
+                    let (read, _) = file.read_at(buffer, 0..50, 100).await;
+                    assert_eq!(read.unwrap(), 6, "as far as the file goes");
+                    dir.remove("f").unwrap();
+                }
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_directory_opens_what_is_directly_beneath_it() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("root/below")).unwrap();
+    for path in ["outside", "root/inside", "root/below/deep"] {
+        std::fs::write(root.path().join(path), path).unwrap();
+    }
+    std::os::unix::fs::symlink("inside", root.path().join("root/link")).unwrap();
+    let dir = Dir::open(&root.path().join("root")).unwrap();
+    assert!(dir.open_file("inside").is_ok());
+    for bad in ["../outside", "/etc/passwd", "link", "missing", "."] {
+        let opened = dir.open_file(bad).and_then(|file| file.metadata());
+        assert!(opened.is_err() || opened.unwrap().is_dir(), "{bad}");
+    }
+    let taken = dir.rename("inside", "link", Rename::Keep).unwrap_err();
+    assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+    assert!(dir.try_lock().unwrap());
+    assert!(!Dir::open(dir.path()).unwrap().try_lock().unwrap());
+}
+
+#[test]
+fn work_that_blocks_leaves_the_loop_and_a_panic_is_an_error() {
+    for driver in DRIVERS {
+        driver
+            .run(async {
+                let here = std::thread::current().id();
+                assert_ne!(blocking(move || std::thread::current().id()).await.unwrap(), here);
+                assert!(blocking(|| assert_eq!(1, 2)).await.is_err());
+            })
+            .unwrap();
+    }
+}

@@ -75,7 +75,9 @@ impl Tunnel<'_> {
         };
         let (mut client_read, mut client_write) = client.split();
         let (mut worker_read, mut worker_write) = worker.split();
+        // The upload is looked at first, so that it has given its buffers back when the answer is.
         let (uploaded, answered) = tokio::join!(
+            biased;
             shared.upload(&mut client_read, &mut worker_write),
             self.answer(&shared, &mut worker_read, &mut client_write),
         );

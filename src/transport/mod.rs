@@ -1,17 +1,21 @@
-//! TLS connections: a socket, a session and two windows, driven together.
+//! Connections: a socket, a TLS session and two windows, driven together; or, where asked for, plain.
 //!
 //! Owns: reading and writing of plaintext over a connection, the tunnel between two of them, and
 //! the closing that lets an answer arrive whole. Must never know what the bytes mean. The `tls` room
 //! does the cryptography without awaiting, the `io` room moves bytes without knowing TLS; this is
 //! where the two meet, for client, master, worker and store alike.
 
+mod either;
 mod error;
 mod halves;
+mod plain;
 mod relay;
 mod stream;
 
+pub use either::Stream;
 pub use error::StreamError;
 pub use halves::{ReadHalf, WriteHalf};
+pub use plain::PlainStream;
 pub use relay::{Relay, RelayError, RelayMode};
 pub use stream::TlsStream;
 

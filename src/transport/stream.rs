@@ -162,6 +162,15 @@ impl TlsStream {
         self.write_half().queue(plain).await
     }
 
+    /// Sends what is queued, and what the session itself has to say.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn flush(&mut self) -> Result<(), StreamError> {
+        self.write_half().flush().await
+    }
+
     /// Puts pooled buffers under both windows.
     pub fn attach(&mut self, [recv, send]: [Buffer; 2]) {
         self.attach_recv(recv);

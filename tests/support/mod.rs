@@ -124,7 +124,7 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(
+    pub fn start(
         run: impl FnOnce(&fxsrv::server::Stop, mpsc::Sender<SocketAddr>) + Send + 'static,
     ) -> Self {
         let life = Lifecycle::default();
@@ -202,7 +202,7 @@ pub fn start_master(setup: &Setup, pki: &Pki, workers: Vec<String>) -> Server {
     })
 }
 
-fn plan(setup: &Setup) -> Plan {
+pub fn plan(setup: &Setup) -> Plan {
     Plan {
         listen: "127.0.0.1:0".parse().unwrap(),
         driver: setup.driver,

@@ -1,0 +1,216 @@
+//! `fxsrv store`.
+
+use std::path::{Path, PathBuf};
+
+use super::fail::{Exit, Fail};
+use super::serve::{self, ServeArgs};
+use super::term;
+use crate::auth::Tokens;
+use crate::config::{ClientAuthMode, File, Running, StoreKeys};
+use crate::io::Driver;
+use crate::server::Lifecycle;
+use crate::store::{self, Confinement, Connections, Directory, Finding, Security};
+use crate::tls::certs::CertDir;
+use crate::tls::{ClientAuth, ServerTls, Versions};
+
+const PORT: u16 = 5002;
+
+/// Keep files for clients: PUT, GET, CHANGE, SUMMARY, HELP
+///
+/// All files lie in one directory. A file appears under its name whole or not at all, and what is
+/// acknowledged survives a loss of power; a checksum is kept with it, and held against what is sent.
+/// The process can reach nothing but that directory, where the kernel has Landlock.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_long_help = "\
+Examples:
+  A store, after `fxsrv certs init --dir certs --name files.example.org`:
+      fxsrv store --root /srv/files --listen 0.0.0.0:5002 --certs certs
+
+  For clients that speak no TLS, on this machine alone:
+      fxsrv store --root files --plain
+
+  Look for files that have been damaged on the disk, also while a store serves them:
+      fxsrv store scrub --root /srv/files
+
+Signals: SIGTERM takes no more requests and ends once those in flight are done, or --grace is over.
+SIGINT, or a second signal, ends at once."
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    keys: StoreKeys,
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Scrub(ScrubArgs),
+}
+
+/// Read every file, and hold it against its checksum
+///
+/// A file that was put into the directory by hand has no checksum, and is named as such.
+#[derive(Debug, clap::Args)]
+struct ScrubArgs {
+    /// The directory with the files
+    #[arg(long, env = "FXSRV_ROOT", value_name = "DIR")]
+    root: PathBuf,
+}
+
+pub(super) fn run(args: Args) -> Result<Exit, Fail> {
+    if let Some(Command::Scrub(scrub_args)) = &args.command {
+        return scrub(&scrub_args.root);
+    }
+    let file = File::load(args.serve.config.as_deref())?;
+    let keys = args.keys.or(file.store);
+    let running = keys.running()?;
+    let driver = serve::begin(keys.log, running.io)?;
+    let root = keys.root.clone().ok_or_else(|| {
+        Fail::usage("a store needs a directory for its files").with_hint("name one with --root DIR")
+    })?;
+    let config = configure(&keys, driver, &running)?;
+    if args.serve.check_config {
+        return facts(&config, &root, driver, &running).map(|()| Exit::Done);
+    }
+    let directory = open(&root, &keys)?;
+    confine(&directory);
+    let life = Lifecycle::default();
+    let stop = life.stop();
+    serve::end_on_signals(life)?;
+    serve::log_start("store", driver, &running);
+    tracing::info!(durability = %config.durability, limits = ?directory.limits(), "files");
+    store::run(config, directory, &stop, serve::announce)
+        .map_err(|error| Fail::failed(error.to_string()))?;
+    Ok(Exit::Done)
+}
+
+fn configure(keys: &StoreKeys, driver: Driver, running: &Running) -> Result<store::Config, Fail> {
+    let plan = serve::plan(serve::resolve(keys.listen.as_ref(), PORT)?, driver, running);
+    let security = match keys.plain {
+        Some(true) => {
+            let is_local = plan.listen.ip().is_loopback();
+            if !is_local && keys.plain_anywhere != Some(true) {
+                return Err(Fail::usage(format!(
+                    "{} is not a loopback address, and --plain speaks without TLS",
+                    plan.listen
+                ))
+                .with_hint(
+                    "leave out --plain, or add --plain-anywhere if the network is yours alone",
+                ));
+            }
+            if !is_local {
+                term::warn("without TLS, whoever stands between can read and change every file");
+            }
+            Security::Plain
+        }
+        _ => Security::Tls(tls(keys)?),
+    };
+    let tokens = match &keys.auth {
+        Some(path) => Tokens::Only(vec![serve::load_token(path)?]),
+        None => Tokens::Open,
+    };
+    Ok(store::Config {
+        plan,
+        security,
+        tokens,
+        limits: running.limits,
+        durability: keys.durability.unwrap_or_default(),
+        connections: match keys.one_shot {
+            Some(true) => Connections::OneShot,
+            _ => Connections::Kept,
+        },
+        summary: keys.summary.unwrap_or_default(),
+    })
+}
+
+fn tls(keys: &StoreKeys) -> Result<ServerTls, Fail> {
+    let certs = keys.certs.as_ref().map(CertDir::open).ok_or_else(|| {
+        Fail::usage("a store needs certificates").with_hint(
+            "make them with `fxsrv certs init --dir certs`, and give `--certs certs`; or speak \
+             without TLS on this machine alone with --plain",
+        )
+    })?;
+    let identity = certs.load_server()?;
+    Ok(match keys.client_auth {
+        Some(ClientAuthMode::Required) => {
+            let clients = certs.load_roots()?;
+            ServerTls::new(&identity, ClientAuth::Required(&clients), Versions::Tls12And13)?
+        }
+        _ => ServerTls::new(&identity, ClientAuth::None, Versions::Tls12And13)?,
+    })
+}
+
+fn open(root: &Path, keys: &StoreKeys) -> Result<Directory, Fail> {
+    Directory::open(root, keys.limits()).map_err(|error| {
+        let fail = Fail::usage(format!("cannot keep files in {}: {error}", root.display()));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => fail.with_hint(format!(
+                "make it with `mkdir -p {}`",
+                term::quote(&root.to_string_lossy())
+            )),
+            _ => fail,
+        }
+    })
+}
+
+fn confine(directory: &Directory) {
+    match store::confine(directory.path()) {
+        Ok(Confinement::Full) => tracing::debug!("confined to the directory"),
+        Ok(Confinement::Partial) => {
+            tracing::info!("confined to the directory, as far as this kernel knows how to");
+        }
+        Ok(Confinement::None) => tracing::warn!("not confined: this kernel has no Landlock"),
+        Err(error) => tracing::warn!(%error, "not confined"),
+    }
+}
+
+fn facts(
+    config: &store::Config,
+    root: &Path,
+    driver: Driver,
+    running: &Running,
+) -> Result<(), Fail> {
+    let security = match config.security {
+        Security::Tls(_) => "TLS",
+        Security::Plain => "none",
+    };
+    let token = if matches!(config.tokens, Tokens::Open) { "not asked for" } else { "asked for" };
+    serve::facts(&[
+        ("listen", config.plan.listen.to_string()),
+        ("root", root.display().to_string()),
+        ("security", security.to_owned()),
+        ("token", token.to_owned()),
+        ("durability", config.durability.to_string()),
+        ("driver", driver.to_string()),
+        ("threads", running.threads.to_string()),
+        ("buffers", format!("{} of 64 KiB a thread", running.buffers)),
+    ])
+}
+
+fn scrub(root: &Path) -> Result<Exit, Fail> {
+    let cannot =
+        |error| Fail::usage(format!("cannot read the files in {}: {error}", root.display()));
+    let directory = Directory::view(root).map_err(cannot)?;
+    let (mut good, mut unchecked, mut bad) = (0, 0, 0);
+    for name in directory.names().map_err(cannot)? {
+        match store::check(&directory, &name) {
+            Finding::Good => good += 1,
+            Finding::Unchecked => {
+                unchecked += 1;
+                term::out(&format!("{name}: has no checksum"))?;
+            }
+            // Replaced or renamed since the names were listed.
+            Finding::Bad(store::StoreError::Missing) => {}
+            Finding::Bad(error) => {
+                bad += 1;
+                term::out(&format!("{name}: {error}"))?;
+            }
+        }
+    }
+    term::out(&format!("{good} good, {unchecked} without a checksum, {bad} bad"))?;
+    Ok(if bad > 0 { Exit::Failed } else { Exit::Done })
+}

@@ -1,0 +1,29 @@
+//! Work that blocks, away from the event loops.
+
+use std::io;
+
+use tokio::sync::Semaphore;
+
+/// Blocking work at once, in the whole process. A disk has few heads or channels to keep busy, and
+/// each of these threads may hold a buffer of its own.
+const BLOCKING_MAX: usize = 8;
+
+static PLACES: Semaphore = Semaphore::const_new(BLOCKING_MAX);
+
+/// Does `work` on a thread where it may block, once a place is free. Work that has begun goes on to
+/// its end, also where nobody waits for it any more.
+///
+/// # Errors
+///
+/// The work panicked, or the event loop is ending.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    // The semaphore is never closed.
+    let place = PLACES.acquire().await.ok();
+    let work = move || {
+        let _place = place;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+}

@@ -1,0 +1,107 @@
+//! The file store: PUT, GET, CHANGE, SUMMARY and HELP over one directory.
+//!
+//! Owns: the protocol, the files and their names, checksums and limits, and what a change survives.
+//! Must never: take a path from a request, show a file that is not whole, acknowledge what is not
+//! done, or hold a file in memory.
+
+mod checksum;
+mod commit;
+mod directory;
+mod error;
+mod get;
+mod name;
+mod numbers;
+mod peers;
+pub mod protocol;
+mod put;
+mod sandbox;
+mod scrub;
+mod service;
+mod summarise;
+mod usage;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use commit::Durability;
+pub use directory::{Directory, Draft, Found};
+pub use error::StoreError;
+pub use name::{NAME_BYTES_MAX, Name, NameError};
+pub use numbers::{Summariser, Summary, SummaryError, parse_line, python_repr};
+pub use sandbox::{Confinement, confine};
+pub use scrub::{Finding, check};
+pub use usage::Usage;
+
+use crate::auth::Tokens;
+use crate::limits::ServerLimits;
+use crate::server::{self, Plan, Stop};
+use crate::tls::ServerTls;
+use commit::Committer;
+use service::{Shared, Store};
+
+/// How a connection is secured.
+pub enum Security {
+    /// With TLS, and this certificate.
+    Tls(ServerTls),
+    /// Not at all.
+    Plain,
+}
+
+/// Whether a connection is kept after an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Connections {
+    /// For any number of requests, until the client ends it.
+    #[default]
+    Kept,
+    /// It is closed after one answer, as some clients expect.
+    OneShot,
+}
+
+/// What the answer to SUMMARY looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SummaryForm {
+    /// A file, with name and size.
+    #[default]
+    File,
+    /// The text and nothing else.
+    Raw,
+}
+
+/// What a store needs to know.
+pub struct Config {
+    /// Where and on what it serves.
+    pub plan: Plan,
+    /// With TLS or without.
+    pub security: Security,
+    /// Whom it lets in: with anything but [`Tokens::Open`], a connection begins with a token.
+    pub tokens: Tokens,
+    /// Limits of connections; those of files belong to the directory.
+    pub limits: ServerLimits,
+    /// What an acknowledged change survives.
+    pub durability: Durability,
+    /// Whether connections are kept.
+    pub connections: Connections,
+    /// How a summary is answered.
+    pub summary: SummaryForm,
+}
+
+/// Serves the files of `directory` until `stop` says otherwise; `on_listening` hears the address
+/// once it serves.
+///
+/// # Errors
+///
+/// The address cannot be bound, or a thread cannot be set up.
+pub fn run(
+    config: Config,
+    directory: Directory,
+    stop: &Stop,
+    on_listening: impl FnOnce(SocketAddr),
+) -> io::Result<()> {
+    let directory = Arc::new(directory);
+    let committer = Committer::start(Arc::clone(&directory))?;
+    let plan = config.plan.clone();
+    let shared = Arc::new(Shared::new(config, directory, committer));
+    let make = |context| Store::new(context, Arc::clone(&shared));
+    server::run(&plan, stop, make, on_listening)
+}
