@@ -1,0 +1,3 @@
+//! The `fxsrv-bench` binary.
+
+fn main() {}
