@@ -38,3 +38,16 @@ corpus folder: build
 # Everything that CI does
 ci:
     .ci/run
+
+# A sweep with a report in results/; `just bench-sweep --quick` takes under two minutes
+bench-sweep *args:
+    cargo build --release {{features}}
+    cargo run --release -p fxsrv-bench -- sweep {{args}}
+
+# Draw the report of a directory of results again
+bench-report dir:
+    cargo run --release -p fxsrv-bench -- report {{dir}}
+
+# Does the bench run; nothing about speed
+bench-smoke:
+    bench/smoke

@@ -2,7 +2,15 @@
 //!
 //! `docs/bench.md` says what is measured and how; each module says what it owns.
 
+pub mod cli;
+pub mod compare;
 pub mod content;
+pub mod job;
 pub mod load;
+pub mod measure;
+pub mod plan;
+pub mod report;
 pub mod results;
 pub mod rng;
+pub mod sweep;
+pub mod warning;

@@ -40,8 +40,9 @@ pub enum LoadError {
 pub struct Run<S> {
     /// The counts of all threads.
     pub counts: Recorder,
-    /// From the first recorded instant to the last answer, or to the end of the schedule where
-    /// that is later.
+    /// The time that the recorded requests took together: in an open loop from the first recorded
+    /// instant to the last answer, or to the end of the schedule where that is later; in a closed
+    /// one from the first recorded request to the last answer.
     pub elapsed: Duration,
     /// What `sample` gave at the end of the warm-up.
     pub before: S,
@@ -81,7 +82,11 @@ pub fn run<S>(
         Ok::<_, LoadError>((counts, before))
     })?;
     let after = sample();
-    let elapsed = counts.last_end.saturating_sub(load.warm_up).max(load.measured);
+    let elapsed = match load.drive {
+        Drive::Open { .. } => counts.last_end.saturating_sub(load.warm_up).max(load.measured),
+        Drive::Closed => counts.last_end.saturating_sub(counts.first_due.unwrap_or_default()),
+    };
+    let elapsed = elapsed.max(Duration::from_micros(1));
     Ok(Run { counts, elapsed, before, after })
 }
 
@@ -163,8 +168,10 @@ enum Source {
 }
 
 impl Context {
-    /// When the next request is due, or was; `None` once there is no more.
-    async fn next_due(&self) -> Option<Duration> {
+    /// When the next request is due, or was; `None` once there is no more. In a closed loop a
+    /// connection ends with its time, and not before one request of it was recorded: a conversion
+    /// may take longer than the whole loop.
+    async fn next_due(&self, recorded: bool) -> Option<Duration> {
         let end = self.load.warm_up + self.load.measured;
         match &self.source {
             Source::Answers => {
@@ -172,7 +179,7 @@ impl Context {
                 if !wait.is_zero() {
                     tokio::time::sleep(wait).await;
                 }
-                Some(self.began.elapsed()).filter(|due| *due < end)
+                Some(self.began.elapsed()).filter(|due| *due < end || !recorded)
             }
             Source::Clock { permits, dues } => loop {
                 let waiting_since = self.began.elapsed();
@@ -214,11 +221,13 @@ impl Asker {
 
     async fn run(mut self) {
         let context = Rc::clone(&self.context);
-        while let Some(due) = context.next_due().await {
+        let mut recorded = false;
+        while let Some(due) = context.next_due(recorded).await {
             let sent = context.began.elapsed();
             let (outcome, stream) = self.ask().await;
             let ended = context.began.elapsed();
             if context.is_recorded(due) {
+                recorded = true;
                 let times = Times { due, sent, ended };
                 context.counts.borrow_mut().record(times, context.script.body_bytes(), outcome);
             }

@@ -44,7 +44,9 @@ pub struct Recorder {
     pub convert_us: u64,
     /// Answers that told their time of conversion.
     pub convert_told: u64,
-    /// When the last request ended, from the start of the run.
+    /// When the first recorded request was due, from the start of the run.
+    pub first_due: Option<Duration>,
+    /// When the last one ended.
     pub last_end: Duration,
 }
 
@@ -70,6 +72,7 @@ impl Default for Recorder {
             down_bytes: 0,
             convert_us: 0,
             convert_told: 0,
+            first_due: None,
             last_end: Duration::ZERO,
         }
     }
@@ -78,6 +81,7 @@ impl Default for Recorder {
 impl Recorder {
     /// Counts a request whose body has `up_bytes`.
     pub fn record(&mut self, times: Times, up_bytes: u64, outcome: Result<Answered, Failed>) {
+        self.first_due = earlier(self.first_due, Some(times.due));
         self.last_end = self.last_end.max(times.ended);
         match outcome {
             Ok(answered) => {
@@ -125,6 +129,7 @@ impl Recorder {
         self.down_bytes += other.down_bytes;
         self.convert_us += other.convert_us;
         self.convert_told += other.convert_told;
+        self.first_due = earlier(self.first_due, other.first_due);
         self.last_end = self.last_end.max(other.last_end);
     }
 
@@ -139,6 +144,10 @@ impl Recorder {
     pub fn failures(&self) -> u64 {
         self.failed.values().sum()
     }
+}
+
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
 }
 
 fn count(histogram: &mut Histogram<u64>, time: Duration) {
