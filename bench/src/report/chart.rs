@@ -6,6 +6,8 @@
 use std::io;
 
 use plotters::coord::Shift;
+use plotters::coord::combinators::LogCoord;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -14,6 +16,7 @@ use crate::job::Job;
 const WIDTH: u32 = 760;
 const HEIGHT: u32 = 400;
 const LEGEND_WIDTH: u32 = 116;
+const TICKS_MAX: usize = 9;
 const FONT: (&str, u32) = ("sans-serif", 13);
 
 /// Placeholders: no other colour is the same.
@@ -87,34 +90,15 @@ pub(super) fn lines(plot: &Lines<'_>) -> io::Result<String> {
         let low = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
         let high = points().map(|point| point.1).fold(0.0, f64::max);
         let last = points().map(|point| point.0).fold(0.0, f64::max).ceil();
+        let (low, high) = (low / 1.3, high * 1.3);
         let mut chart = ChartBuilder::on(&left)
             .margin_top(8)
             .margin_right(12)
             .x_label_area_size(44)
             .y_label_area_size(64)
-            .build_cartesian_2d(-0.15..last + 0.15, (low / 1.3..high * 1.3).log_scale())
+            .build_cartesian_2d(-0.15..last + 0.15, (low..high).log_scale())
             .map_err(|error| error.to_string())?;
-        let label = |at: &f64| {
-            let is_whole = (at - at.round()).abs() < 1e-6 && *at > -0.5;
-            // Not negative, and a label's number.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let found = is_whole.then(|| plot.x_labels.get(at.round() as usize)).flatten();
-            found.cloned().unwrap_or_default()
-        };
-        chart
-            .configure_mesh()
-            .axis_style(GRID)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .x_labels(plot.x_labels.len() + 1)
-            .x_label_formatter(&label)
-            .y_label_formatter(&|value| tick(*value))
-            .y_labels(7)
-            .x_desc(plot.x_title)
-            .y_desc(plot.y_title)
-            .label_style(FONT.into_font().color(&INK))
-            .draw()
-            .map_err(|error| error.to_string())?;
+        axes(&left, &mut chart, plot, last, (low, high))?;
         for series in &plot.series {
             let style = series.colour.stroke_width(2);
             chart
@@ -130,6 +114,65 @@ pub(super) fn lines(plot: &Lines<'_>) -> io::Result<String> {
         let names: Vec<_> = plot.series.iter().map(|one| (one.name, one.colour)).collect();
         legend(&right, &names)
     })
+}
+
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, LogCoord<f64>>>;
+
+fn axes(
+    area: &Area<'_>,
+    chart: &mut Chart<'_, '_>,
+    plot: &Lines<'_>,
+    last: f64,
+    (low, high): (f64, f64),
+) -> Result<(), String> {
+    // Lines and labels by hand: a mesh of plotters chooses its own.
+    let mut line = |ends: [(f64, f64); 2]| {
+        let path = std::iter::once(PathElement::new(ends, GRID));
+        chart.draw_series(path).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for at in whole_numbers(last) {
+        line([(at, low), (at, high)])?;
+    }
+    for value in ticks(low, high) {
+        line([(-0.15, value), (last + 0.15, value)])?;
+    }
+    line([(-0.15, low), (last + 0.15, low)])?;
+    for (at, label) in whole_numbers(last).into_iter().zip(&plot.x_labels) {
+        let (x, y) = chart.backend_coord(&(at, low));
+        text(area, label, (x, y + 14), HPos::Center, INK)?;
+    }
+    for value in ticks(low, high) {
+        let (x, y) = chart.backend_coord(&(-0.15, value));
+        text(area, &tick(value), (x - 8, y), HPos::Right, INK)?;
+    }
+    let (x, y) = chart.backend_coord(&(last / 2.0, low));
+    text(area, plot.x_title, (x, y + 36), HPos::Center, INK)?;
+    let middle = chart.backend_coord(&(0.0, (low * high).sqrt())).1;
+    let upwards = FONT.into_font().transform(FontTransform::Rotate270).color(&INK);
+    let upwards = upwards.pos(Pos::new(HPos::Center, VPos::Center));
+    area.draw(&Text::new(plot.y_title.to_owned(), (14, middle), upwards))
+        .map_err(|error| error.to_string())
+}
+
+/// 0, 1, 2 and so on.
+fn whole_numbers(last: f64) -> Vec<f64> {
+    std::iter::successors(Some(0.0), |at| Some(at + 1.0)).take_while(|at| *at <= last).collect()
+}
+
+/// Where a logarithmic scale has its lines: at 1, 2 and 5 of each decade, or at the decades alone
+/// where those would be too many.
+fn ticks(low: f64, high: f64) -> Vec<f64> {
+    // A decade's exponent: far within the range.
+    #[allow(clippy::cast_possible_truncation)]
+    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    let of_steps = |steps: &[f64]| -> Vec<f64> {
+        (first..=last)
+            .flat_map(|decade| steps.iter().map(move |step| step * 10_f64.powi(decade)))
+            .filter(|tick| (low..=high).contains(tick))
+            .collect()
+    };
+    let fine = of_steps(&[1.0, 2.0, 5.0]);
+    if fine.len() > TICKS_MAX { of_steps(&[1.0]) } else { fine }
 }
 
 /// A table of colours: the darker, the more.
@@ -165,7 +208,7 @@ pub(super) fn heat(plot: &Heat<'_>) -> io::Result<String> {
             text(root, label, (x, below + 14), HPos::Center, INK)?;
         }
         let middle = left + columns * width / 2;
-        let title = format!("{} (down: {})", plot.x_title, plot.y_title);
+        let title = format!("across: {}, down: {}", plot.x_title, plot.y_title);
         text(root, &title, (middle, below + 38), HPos::Center, INK)
     })
 }
@@ -289,6 +332,13 @@ mod tests {
         }
         assert!(!svg.contains(INK_HEX) && !svg.contains(GRID_HEX));
         assert!(standalone(&svg).contains("prefers-color-scheme"));
+    }
+
+    #[test]
+    fn a_scale_has_neither_one_line_nor_twenty() {
+        assert_eq!(ticks(30.0, 250.0), [50.0, 100.0, 200.0]);
+        assert_eq!(ticks(0.5, 20_000.0), [1.0, 10.0, 100.0, 1_000.0, 10_000.0]);
+        assert_eq!(whole_numbers(2.0), [0.0, 1.0, 2.0]);
     }
 
     #[test]

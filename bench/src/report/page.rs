@@ -9,11 +9,11 @@ use crate::job::Job;
 use crate::results::record::Record;
 use crate::results::table::Row;
 
-const STYLE: &str = "body{margin:0 auto;max-width:62rem;padding:1.5rem;background:var(--paper);\
+const STYLE: &str = "body{margin:0 auto;max-width:66rem;padding:1.5rem;background:var(--paper);\
 color:var(--ink);font:16px/1.5 system-ui,sans-serif}h1{margin:0 0 .25rem;font-size:1.6rem}\
 h2{margin:2.2rem 0 .4rem;font-size:1.15rem}p{margin:.3rem 0 .8rem}.dim{color:var(--dim)}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.88rem}\
-th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}\
+th,td{padding:.25rem .5rem;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}\
 th{color:var(--dim);font-weight:500}th:first-child,td:first-child{text-align:left}\
 .scroll{overflow-x:auto}figure{margin:0;padding:.75rem;background:var(--card);border-radius:8px}\
 figure svg{display:block;width:100%;height:auto}dl{display:grid;grid-template-columns:max-content 1fr;\
@@ -25,16 +25,16 @@ type Column = (&'static str, fn(&Row) -> String);
 
 const COLUMNS: [Column; 11] = [
     ("job", |row| row.job.clone()),
-    ("requests/s", |row| short(row.closed_per_s)),
+    ("requests/s", |row| dash(row.closed_per_s)),
     ("MB/s up", |row| dash(row.closed_up_mb_per_s)),
-    ("offered/s", |row| short(row.offered_per_s)),
-    ("p50 ms", |row| short(row.p50_ms)),
-    ("p90 ms", |row| short(row.p90_ms)),
+    ("offered/s", |row| dash(row.offered_per_s)),
+    ("p50 ms", |row| dash(row.p50_ms)),
+    ("p90 ms", |row| dash(row.p90_ms)),
     ("p99 ms", |row| if row.open_requests < 100 { "-".to_owned() } else { short(row.p99_ms) }),
-    ("max ms", |row| short(row.max_ms)),
-    ("server CPU s/GB", |row| dash(row.server_cpu_s_per_gb)),
-    ("server CPU µs", |row| dash(row.server_cpu_us_per_request)),
-    ("generator CPU µs", |row| short(row.generator_cpu_us_per_request)),
+    ("max ms", |row| dash(row.max_ms)),
+    ("CPU s/GB", |row| if row.body_bytes > 0 { dash(row.server_cpu_s_per_gb) } else { "-".into() }),
+    ("CPU µs", |row| dash(row.server_cpu_us_per_request)),
+    ("generator µs", |row| short(row.generator_cpu_us_per_request)),
 ];
 
 pub(super) fn page(record: &Record, rows: &[Row], centre: &Centre, plots: &[Plot]) -> String {
@@ -112,11 +112,11 @@ fn warnings(html: &mut String, record: &Record) {
     for noted in &record.warnings {
         let place = match noted.measurements {
             0 => String::new(),
-            count => format!(" In {count} of {} measurements; the first:", record.measurements),
+            count => format!(" in {count} of {} measurements; of the first", record.measurements),
         };
         let _ = write!(
             html,
-            "<li><b>{}</b>.{place} {}.</li>",
+            "<li><b>{}</b>{place}: {}.</li>",
             escape(&noted.name),
             escape(&noted.text)
         );
@@ -129,7 +129,7 @@ fn centre_table(html: &mut String, record: &Record, rows: &[Row], centre: &Centr
         html,
         "<h2>At the centre</h2>\n<p class=\"dim\">{}. Requests and MB a second are of the closed \
          loop, which is the capacity; the latencies are of the open loop at {:.0} % of it. A p99 \
-         needs 100 requests.</p>",
+         needs 100 requests. CPU is that of master and worker, µs are for a request.</p>",
         escape(&centre.all()),
         record.utilisation * 100.0
     );
