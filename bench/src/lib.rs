@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod compare;
 pub mod content;
+pub mod gate;
 pub mod job;
 pub mod load;
 pub mod measure;

@@ -264,7 +264,11 @@ fn fill_closed(row: &mut Row, run: &Run<Sample>, threads: usize) {
         run.after.servers.worker - run.before.servers.worker,
     );
     let own = run.after.own - run.before.own;
-    let each = requests.max(1.0);
+    if counts.answered() == 0 {
+        // What failures cost is not what requests cost.
+        return;
+    }
+    let each = requests;
     let gb = (counts.up_bytes + counts.down_bytes) as f64 / 1e9;
     let server_cpu_s = master.cpu_seconds + worker.cpu_seconds;
     row.master_cpu_s = master.cpu_seconds;

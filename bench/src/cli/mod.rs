@@ -2,6 +2,7 @@
 //!
 //! Owns: flags, words for people, exit codes. Must never hold what a measurement needs.
 
+mod check;
 mod compare;
 mod sweep;
 
@@ -30,6 +31,9 @@ struct Cli {
 enum Command {
     Sweep(Box<sweep::Args>),
     Compare(compare::Args),
+    Check(check::Args),
+    #[command(hide = true)]
+    Kernel(check::KernelArgs),
     Report(ReportArgs),
 }
 
@@ -63,6 +67,8 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Kernel(args) => check::run_kernel(&args),
         Command::Report(args) => report::render(&Dir::open(&args.dir)).map_err(Fail::new),
     };
     match outcome {
@@ -75,6 +81,14 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What a program says; nothing where it fails.
+fn output(command: &mut std::process::Command) -> String {
+    let output = command.output().ok().filter(|output| output.status.success());
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// A line for people, on stderr.

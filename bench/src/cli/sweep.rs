@@ -11,7 +11,7 @@ use fxsrv::tls::Roots;
 use fxsrv::wire::Version;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Fail, say};
+use super::{Fail, output, say};
 use crate::content::Store;
 use crate::load::Target;
 use crate::measure::isolate;
@@ -350,14 +350,6 @@ fn commit() -> String {
     }
     let changed = output(Command::new("git").args(["status", "--porcelain", "-uno"]));
     if changed.is_empty() { hash } else { format!("{hash}+") }
-}
-
-/// What a program says; nothing where it fails.
-fn output(command: &mut Command) -> String {
-    let output = command.output().ok().filter(|output| output.status.success());
-    output
-        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        .unwrap_or_default()
 }
 
 fn duration(seconds: f64) -> String {
