@@ -279,7 +279,10 @@ fn foreign(args: &Args) -> Result<(Target, Token), Fail> {
 fn begin_record(args: &Args, plan: &Plan, threads: usize, estimate: f64) -> Record {
     let server = match (&args.server, binary(args)) {
         (Some(server), _) => server.clone(),
-        (None, Ok(binary)) => output(Command::new(binary).arg("--version")).replace('\n', "; "),
+        (None, Ok(binary)) => {
+            let said = output(Command::new(binary).arg("--version"));
+            said.lines().map(str::trim).collect::<Vec<_>>().join("; ").replace(":;", ":")
+        }
         (None, Err(_)) => String::new(),
     };
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

@@ -66,7 +66,7 @@ impl Kernel {
             Self::WireReply => 50_000,
             Self::Md5 => 60,
             Self::TlsRecord => 400,
-            Self::TextToPdf | Self::PngToJpg => 10,
+            Self::TextToPdf | Self::PngToJpg => 20,
         }
     }
 
