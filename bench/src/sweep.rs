@@ -323,7 +323,8 @@ fn judge(row: &mut Row, closed: &Run<Sample>, open: Option<&Run<Sample>>) -> Vec
     warnings
 }
 
-/// The log first and the row last: what has a row is whole.
+/// The log first and the row last: what has a row is whole. Where a run is cut off between the two,
+/// the log keeps an interval that no row has.
 fn keep(
     dir: &Dir,
     row: &Row,

@@ -140,6 +140,9 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
     let threads = args.threads.map_or_else(|| (machine::cores() / 2).max(1), usize::from);
     let mut record = begin_record(args, &plan, threads, estimate);
     let bench = Bench { subject, plan: &plan, version: args.wire, threads, driver: args.io };
+    for name in done.iter().flat_map(|row| row.warnings.split_whitespace()) {
+        record.count_of_cell(name);
+    }
     if let Some(content) = &args.content {
         std::fs::create_dir_all(content)
             .map_err(|error| Fail::new(format!("cannot make {}: {error}", content.display())))?;
@@ -197,7 +200,11 @@ fn open_results(args: &Args, plan: &Plan, text: &str) -> Result<(Dir, Vec<Row>),
             .with_hint("go on with it by --resume, or remove it"));
     }
     let dir = Dir::create(&path).map_err(kept)?;
-    let done = if dir.cells().exists() { table::read(&dir.cells()).map_err(kept)? } else { vec![] };
+    let mut done = Vec::new();
+    if dir.cells().exists() {
+        table::cut_to_whole_rows(&dir.cells()).map_err(kept)?;
+        done = table::read(&dir.cells()).map_err(kept)?;
+    }
     std::fs::write(dir.plan(), text).map_err(kept)?;
     Ok((dir, done))
 }

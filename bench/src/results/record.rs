@@ -92,15 +92,19 @@ impl Record {
         self.note(warning, 1);
     }
 
+    /// Notes a warning of a measurement of an earlier part of the run, of which the name is left.
+    pub fn count_of_cell(&mut self, name: &str) {
+        self.add(name, || "its text went with the part of the run that was cut off".to_owned(), 1);
+    }
+
     fn note(&mut self, warning: &Warning, measurements: usize) {
-        let known = self.warnings.iter_mut().find(|noted| noted.name == warning.name());
-        match known {
+        self.add(warning.name(), || warning.to_string(), measurements);
+    }
+
+    fn add(&mut self, name: &str, text: impl FnOnce() -> String, measurements: usize) {
+        match self.warnings.iter_mut().find(|noted| noted.name == name) {
             Some(noted) => noted.measurements += measurements,
-            None => self.warnings.push(Noted {
-                name: warning.name().to_owned(),
-                text: warning.to_string(),
-                measurements,
-            }),
+            None => self.warnings.push(Noted { name: name.to_owned(), text: text(), measurements }),
         }
     }
 

@@ -185,6 +185,17 @@ pub fn read(path: &Path) -> io::Result<Vec<Row>> {
         .collect()
 }
 
+/// Cuts off a last line without its end, so that the next row begins a line of its own.
+///
+/// # Errors
+///
+/// The file cannot be read or written.
+pub fn cut_to_whole_rows(path: &Path) -> io::Result<()> {
+    let text = fs::read(path)?;
+    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    OpenOptions::new().write(true).open(path)?.set_len(whole as u64)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -218,6 +229,9 @@ mod tests {
         let whole = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{whole}upload-100kB,1,up")).unwrap();
         assert_eq!(read(&path).unwrap().len(), 1);
+        cut_to_whole_rows(&path).unwrap();
+        append(&path, &row(1)).unwrap();
+        assert_eq!(read(&path).unwrap(), [row(0), row(1)]);
         fs::write(&path, format!("{whole}upload-100kB,1,up\n")).unwrap();
         assert!(read(&path).unwrap_err().to_string().ends_with("line 3 is no row"));
         fs::write(&path, "a,b\n1,2\n").unwrap();
