@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use kernels::Kernel;
 
-/// How far a count may be off the baseline, up or down. Ten runs without a change stay within 0.2 %:
+/// How far a count may be off the baseline, up or down. Ten runs without a change stay within 0.4 %:
 /// hash seeds and random keys move them. A planted 5 % is well beyond it.
 pub const TOLERANCE: f64 = 0.02;
 
