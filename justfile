@@ -38,3 +38,28 @@ corpus folder: build
 # Everything that CI does
 ci:
     .ci/run
+
+# A sweep with a report in results/; `just bench-sweep --quick` takes under two minutes
+bench-sweep *args:
+    cargo build --release {{features}}
+    cargo run --release -p fxsrv-bench -- sweep {{args}}
+
+# Draw the report of a directory of results again
+bench-report dir:
+    cargo run --release -p fxsrv-bench -- report {{dir}}
+
+# Does the bench run; nothing about speed
+bench-smoke:
+    bench/smoke
+
+# Two programs in turns: slower, faster, or neither
+bench-compare a b *args:
+    cargo run --release -p fxsrv-bench -- compare {{a}} {{b}} {{args}}
+
+# Instructions of the kernels, held against results/baseline; needs valgrind
+bench-check *args:
+    cargo run --release -p fxsrv-bench -- check {{args}}
+
+# Make the present counts the accepted ones; in a commit of its own that says why
+bench-accept:
+    cargo run --release -p fxsrv-bench -- check --accept

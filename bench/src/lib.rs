@@ -1,0 +1,17 @@
+//! fxsrv-bench: how fast a server of file conversions is, measured so that others can trust it.
+//!
+//! `docs/bench.md` says what is measured and how; each module says what it owns.
+
+pub mod cli;
+pub mod compare;
+pub mod content;
+pub mod gate;
+pub mod job;
+pub mod load;
+pub mod measure;
+pub mod plan;
+pub mod report;
+pub mod results;
+pub mod rng;
+pub mod sweep;
+pub mod warning;

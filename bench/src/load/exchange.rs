@@ -1,0 +1,235 @@
+//! One request and its answer on a connection, in constant memory.
+//!
+//! The request lies ready, header and checksum included, and the answer is counted and dropped: the
+//! generator should cost little beside the server that it measures.
+
+use std::cell::Cell;
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use fxsrv::auth::Token;
+use fxsrv::io::Buffer;
+use fxsrv::tls::TlsSession;
+use fxsrv::transport::{RECORD_PLAIN_MAX, ReadHalf, StreamError, TlsStream, WriteHalf};
+use fxsrv::wire::{
+    ChecksumKind, Code, Failure, Hasher, Operation, REPLY_HEADER_BYTES, REPLY_V1_0_HEADER_BYTES,
+    ReplyHeader, RequestHeader, RequestOptions, Version, parse_reply_v1_0_header,
+};
+
+use super::{Answered, Failed};
+
+/// The window that answers are read into: the size that the server's own have.
+const RECV_BYTES: usize = fxsrv::io::BUFFER_BYTES;
+
+/// What is kept of an answer, to read a failure's text from it.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// What the server is to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// A result.
+    Result,
+    /// This refusal, given after the whole body was read.
+    Refusal(Code),
+}
+
+/// A request that is sent again and again.
+#[derive(Debug, Clone)]
+pub struct Script {
+    version: Version,
+    expect: Expect,
+    checksum: ChecksumKind,
+    /// Header and options, and the part of the body that goes with them.
+    first: Arc<Vec<u8>>,
+    body: Arc<Vec<u8>>,
+    /// Where the rest of the body starts.
+    rest: usize,
+    chunk_bytes: usize,
+}
+
+impl Script {
+    /// A request of `body`, sent in writes of `chunk_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The options cannot be said.
+    pub fn new(
+        version: Version,
+        token: &Token,
+        operation: Operation,
+        checksum: ChecksumKind,
+        body: Arc<Vec<u8>>,
+        chunk_bytes: usize,
+        expect: Expect,
+    ) -> Result<Self, Failure> {
+        let (checksum, block) = match version {
+            Version::V1_0 => (ChecksumKind::Md5, Vec::new()),
+            Version::V1_1 => {
+                (checksum, RequestOptions { checksum, ..RequestOptions::default() }.encode()?)
+            }
+        };
+        let header = RequestHeader::new(
+            version,
+            token,
+            checksum.of(&body),
+            "bench",
+            body.len() as u64,
+            operation,
+            block.len(),
+        );
+        let chunk_bytes = chunk_bytes.max(1);
+        let head = [&header.to_bytes()[..], &block].concat();
+        let rest = chunk_bytes.saturating_sub(head.len()).min(body.len());
+        let first = Arc::new([&head, &body[..rest]].concat());
+        Ok(Self { version, expect, checksum, first, body, rest, chunk_bytes })
+    }
+
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> u64 {
+        self.body.len() as u64
+    }
+
+    /// The version that is spoken.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Windows under a new connection. A chunk fits the sending one whole, so that it is one write.
+    pub(super) fn attach(&self, stream: &mut TlsStream) {
+        let chunk = self.chunk_bytes.max(self.first.len());
+        let records = chunk.div_ceil(RECORD_PLAIN_MAX);
+        let full = TlsSession::sealed_bytes(RECORD_PLAIN_MAX);
+        stream.attach([Buffer::heap(RECV_BYTES), Buffer::heap(records * full)]);
+    }
+
+    /// Sends the request and reads its answer; with `verify`, down to its checksum. Says also
+    /// whether the connection takes another.
+    pub(super) async fn exchange(
+        &self,
+        stream: &mut TlsStream,
+        verify: bool,
+    ) -> (Result<Answered, Failed>, bool) {
+        let socket = stream.socket().clone();
+        let (sent, answered, cut) = (Cell::new(false), Cell::new(false), Cell::new(false));
+        let (mut read, mut write) = stream.split();
+        let sending = async {
+            let result = self.send(&mut write, &answered).await;
+            sent.set(matches!(result, Ok(true)));
+            result
+        };
+        let receiving = async {
+            let result = self.receive(&mut read, verify).await;
+            answered.set(true);
+            if !sent.get() {
+                // An answer before the end of the body: nobody waits for the rest.
+                cut.set(true);
+                socket.shutdown(Shutdown::Both);
+            }
+            result
+        };
+        // The sending is polled first: where both have ended, the answer was not early.
+        let (_, result) = tokio::join!(biased; sending, receiving);
+        let reusable = !cut.get() && result.is_ok() && self.version == Version::V1_1;
+        let expired = socket.has_expired() && result.is_err();
+        (if expired { Err(Failed::Timeout) } else { result }, reusable)
+    }
+
+    async fn send(
+        &self,
+        write: &mut WriteHalf<'_>,
+        answered: &Cell<bool>,
+    ) -> Result<bool, StreamError> {
+        write.write_all(&self.first).await?;
+        for chunk in self.body[self.rest..].chunks(self.chunk_bytes) {
+            if answered.get() {
+                return Ok(false);
+            }
+            write.write_all(chunk).await?;
+        }
+        Ok(true)
+    }
+
+    async fn receive(&self, read: &mut ReadHalf<'_>, verify: bool) -> Result<Answered, Failed> {
+        match self.version {
+            Version::V1_0 => self.receive_v1_0(read).await,
+            Version::V1_1 => self.receive_v1_1(read, verify).await,
+        }
+    }
+
+    async fn receive_v1_0(&self, read: &mut ReadHalf<'_>) -> Result<Answered, Failed> {
+        let mut header = [0; REPLY_V1_0_HEADER_BYTES];
+        exact(read, &mut header).await?;
+        let body = Body::read(read, parse_reply_v1_0_header(&header), ChecksumKind::None).await?;
+        let refused = Failure::from_v1_0_text(&body.start).map(|failure| failure.code);
+        self.judge(refused, body.bytes, None)
+    }
+
+    async fn receive_v1_1(
+        &self,
+        read: &mut ReadHalf<'_>,
+        verify: bool,
+    ) -> Result<Answered, Failed> {
+        let mut header = [0; REPLY_HEADER_BYTES];
+        exact(read, &mut header).await?;
+        let header = ReplyHeader::parse(&header).map_err(|_| Failed::Protocol)?;
+        let kind = if verify { self.checksum } else { ChecksumKind::None };
+        let body = Body::read(read, header.body_bytes, kind).await?;
+        if verify && header.status == 0 && body.checksum != header.checksum {
+            return Err(Failed::Damaged);
+        }
+        let refused = (header.status != 0)
+            .then(|| Code::from_number(header.status).unwrap_or(Code::WorkerFailed));
+        self.judge(refused, body.bytes, Some(header.convert_us))
+    }
+
+    fn judge(
+        &self,
+        refused: Option<Code>,
+        body_bytes: u64,
+        convert_us: Option<u32>,
+    ) -> Result<Answered, Failed> {
+        match (self.expect, refused) {
+            (Expect::Refusal(code), Some(refused)) if code == refused => {
+                // The text of a refusal is no payload.
+                Ok(Answered { body_bytes: 0, convert_us: None })
+            }
+            (_, Some(code)) => Err(Failed::Refused(code)),
+            (Expect::Refusal(_), None) => Err(Failed::Unrefused),
+            (Expect::Result, None) => Ok(Answered { body_bytes, convert_us }),
+        }
+    }
+}
+
+/// A body that was read and dropped.
+struct Body {
+    bytes: u64,
+    start: Vec<u8>,
+    checksum: [u8; 16],
+}
+
+impl Body {
+    async fn read(read: &mut ReadHalf<'_>, bytes: u64, kind: ChecksumKind) -> Result<Self, Failed> {
+        let (mut left, mut start, mut hasher) = (bytes, Vec::new(), Hasher::new(kind));
+        while left > 0 {
+            let got = read
+                .read_at_most(left, &mut |plain| {
+                    let room = TEXT_BYTES_MAX.saturating_sub(start.len());
+                    start.extend_from_slice(&plain[..room.min(plain.len())]);
+                    hasher.update(plain);
+                })
+                .await
+                .map_err(|error| Failed::of_stream(&error))?;
+            if got == 0 {
+                return Err(Failed::Broken);
+            }
+            left -= got as u64;
+        }
+        Ok(Self { bytes, start, checksum: hasher.finish() })
+    }
+}
+
+async fn exact(read: &mut ReadHalf<'_>, out: &mut [u8]) -> Result<(), Failed> {
+    read.read_exact(out).await.map_err(|error| Failed::of_stream(&error))
+}

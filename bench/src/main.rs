@@ -1,0 +1,5 @@
+//! The `fxsrv-bench` binary.
+
+fn main() -> std::process::ExitCode {
+    fxsrv_bench::cli::run()
+}
