@@ -6,6 +6,7 @@ All speak the protocol of `examples/convert_loop.rs`: a line of target, path and
 
 import os
 import resource
+import select
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# ReportLab needs about 15 s for 2 MB of text.
+TIMEOUT_S = 120
 IMAGES = {"jpg", "png", "webp"}
 
 
@@ -43,13 +46,16 @@ class Converter:
         try:
             self.process.stdin.write("\t".join(request) + "\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
+            ready, _, _ = select.select([self.process.stdout], [], [], TIMEOUT_S)
+            line = self.process.stdout.readline() if ready else ""
         except BrokenPipeError:
-            line = ""
+            ready, line = True, ""
         if not line:
+            self.process.kill()
             status = self.process.wait()
             self.start()
-            return Answer(False, 0, 0.0, 0.0, f"the process ended with status {status}")
+            why = f"the process ended with status {status}" if ready else f"no answer in {TIMEOUT_S} s"
+            return Answer(False, 0, 0.0, 0.0, why)
         fields = line.rstrip("\n").split("\t")
         cpu_ms, peak_mib = int(fields[2]) / 1e6, int(fields[3]) / 1024
         if fields[0] == "ok":

@@ -4,6 +4,7 @@ Each does what its documentation shows, with its defaults: nothing is made slowe
 """
 
 import io
+import resource
 import sys
 import time
 from pathlib import Path
@@ -58,11 +59,15 @@ def pdfplumber(target: str, data: bytes) -> bytes:
         return "\f".join(page.extract_text() or "" for page in document.pages).encode()
 
 
+ADDRESS_SPACE_BYTES = 6 * 2**30
+
 CONVERTERS = {"pillow": pillow, "pyvips": pyvips, "reportlab": reportlab, "pdfplumber": pdfplumber}
 
 
 def main() -> None:
     convert = CONVERTERS[sys.argv[1]]
+    # A bomb among the files of a folder must not take the machine down.
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
     for line in sys.stdin:
         target, path, result, *_ = line.rstrip("\n").split("\t")
         data = Path(path).read_bytes()
@@ -70,13 +75,13 @@ def main() -> None:
         resident = status_kib("VmRSS:")
         start = time.process_time_ns()
         try:
-            out, failure = convert(target, data), None
+            out, failure = convert(target, data), ()
         except Exception as error:  # whatever a library throws is its answer
-            out, failure = b"", f"{type(error).__name__}\t{{}}\t{{}}\t{' '.join(str(error).split())[:200]}"
+            out, failure = b"", (type(error).__name__, " ".join(str(error).split())[:200])
         cpu_ns = time.process_time_ns() - start
         peak = max(0, status_kib("VmHWM:") - resident)
         if failure:
-            print("error\t" + failure.format(cpu_ns, peak), flush=True)
+            print(f"error\t{failure[0]}\t{cpu_ns}\t{peak}\t{failure[1]}", flush=True)
             continue
         if result != "-":
             Path(result).write_bytes(out)
