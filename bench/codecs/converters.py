@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# ReportLab needs about 15 s for 2 MB of text.
-TIMEOUT_S = 120
+# pdfplumber needs more than a minute for 700 pages.
+TIMEOUT_S = 300
 IMAGES = {"jpg", "png", "webp"}
 
 

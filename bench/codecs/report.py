@@ -2,7 +2,7 @@
 
 import statistics
 
-# (target, is the input a photograph, drawing or noise) -> what the ratio to the first rival must reach.
+# What the ratio to the first rival is to reach, by target.
 GOALS = {"jpg": "1.8x from PNG, 1.4x from JPG and WEBP", "png": "10x photographs, 4x drawings", "webp": "2x"}
 GOALS |= {"pdf": "400x ReportLab, 150x with an embedded font", "txt": "4x pdftotext from 100 pages on, 200x pdfplumber"}
 
@@ -43,7 +43,7 @@ def markdown(about: dict, cases: list[dict], ours: list[str]) -> str:
         f"# Conversions compared, {about['date']}",
         "",
         f"Commit {about['commit']}. {about['machine']}. CPU time in process, single-threaded, {about['rounds']} alternating",
-        "rounds (three where a reference takes over four seconds). A ratio is the rival's time over ours within a",
+        "rounds (three where a reference takes over 4 s, one over 20 s). A ratio is the rival's time over ours within a",
         "round: median, and in brackets the smallest and largest. Size is our bytes over the rival's, PSNR is against the",
         "input as Pillow decodes it. Memory is how far resident memory rose, input and result included.",
         "",

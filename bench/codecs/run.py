@@ -28,8 +28,10 @@ import report
 ROUNDS_MIN = 5
 # A round of less than this is repeated and summed: clocks of the kernel are coarse.
 ROUND_MS_MIN = 40
-# Beyond this a reference is timed in three rounds: ReportLab takes many seconds for a file.
+# Beyond these a reference is timed in three rounds, or in one: ReportLab takes many seconds for a file, and pdfplumber
+# a minute.
 SLOW_MS = 4_000
+VERY_SLOW_MS = 20_000
 
 
 def main() -> None:
@@ -104,7 +106,7 @@ def rivals(target: str, references: dict) -> list:
 def measure(path: Path, target: str, ours: list, references: dict, folder: Path, rounds: int) -> dict | None:
     tools = ours + rivals(target, references)
     case = {"input": path.name, "bytes_in": path.stat().st_size, "target": target, "tools": {}}
-    repeats = {}
+    repeats, slowest = {}, {}
     for tool in list(tools):
         result = folder / f"{tool.name}.{target}"
         answer = tool.convert(target, path, result)
@@ -112,6 +114,7 @@ def measure(path: Path, target: str, ours: list, references: dict, folder: Path,
             case["tools"][tool.name] = {"error": answer.message}
             tools.remove(tool)
             continue
+        slowest[tool.name] = answer.cpu_ms
         repeats[tool.name] = max(1, min(40, round(ROUND_MS_MIN / max(answer.cpu_ms, 0.1))))
         case["tools"][tool.name] = {"bytes": result.stat().st_size, "peak_mib": answer.peak_mib, "cpu_ms": []}
         if target in converters.IMAGES:
@@ -119,10 +122,10 @@ def measure(path: Path, target: str, ours: list, references: dict, folder: Path,
     if target in converters.IMAGES:
         width, height = Image.open(path).size
         case["frame_mib"] = width * height * 3 / 2**20
-    slowest = {}
     for turn in range(rounds):
         for tool in tools[turn % len(tools) :] + tools[: turn % len(tools)]:
-            if turn >= 3 and slowest.get(tool.name, 0) > SLOW_MS:
+            slow = slowest.get(tool.name, 0)
+            if (turn >= 3 and slow > SLOW_MS) or (turn >= 1 and slow > VERY_SLOW_MS):
                 continue
             times = [tool.convert(target, path).cpu_ms for _ in range(repeats[tool.name])]
             case["tools"][tool.name]["cpu_ms"].append(statistics.mean(times))
