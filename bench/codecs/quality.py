@@ -14,12 +14,22 @@ EXACT = 99.0
 def upright(path: Path) -> Image.Image:
     """The picture as it is looked at: turned by its EXIF, in 8 bits of sRGB or RGBA, alpha laid over white."""
     picture = ImageOps.exif_transpose(Image.open(path))
+    if picture.mode.startswith("I"):
+        picture = eight_bits(picture)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    if picture.mode.startswith("I"):
-        picture = picture.point(lambda value: value / 256).convert("L")
     return picture.convert("RGB")
+
+
+def eight_bits(picture: Image.Image) -> Image.Image:
+    """Pillow's own conversion of 16-bit grey clips at 255, and takes no notice of its clear value."""
+    clear = picture.info.pop("transparency", None)
+    samples = list(picture.getdata())
+    grey = Image.frombytes("L", picture.size, bytes(min(255, (value + 128) // 257) for value in samples))
+    if clear is not None:
+        grey.putalpha(Image.frombytes("L", picture.size, bytes(255 * (value != clear) for value in samples)))
+    return grey
 
 
 def psnr(first: Path, second: Path) -> float | None:

@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -28,8 +29,8 @@ import report
 ROUNDS_MIN = 5
 # A round of less than this is repeated and summed: clocks of the kernel are coarse.
 ROUND_MS_MIN = 40
-# Beyond these a reference is timed in three rounds, or in one: ReportLab takes many seconds for a file, and pdfplumber
-# a minute.
+# Beyond the first a reference is timed in three rounds, beyond the second once: ReportLab takes many seconds for a
+# file, and pdfplumber a minute.
 SLOW_MS = 4_000
 VERY_SLOW_MS = 20_000
 
@@ -46,15 +47,15 @@ def main() -> None:
         files += made_pdfs(files, ours[0], folder)
         files += sorted(path for path in Path(args.files).rglob("*") if path.is_file()) if args.files else []
         references = start_references(python, ours[0], folder)
-        cases = [
-            measure(path, target, ours, references, folder, args.rounds)
-            for path in files
-            for target in targets(path)
-            if args.only in f"{path.name}->{target}"
-        ]
+        cases = []
+        # The small ones first, and all that is measured written each time: a run that is stopped has results.
+        for path in sorted(files, key=lambda path: path.stat().st_size):
+            for target in targets(path):
+                if re.search(args.only, f"{path.name}->{target}"):
+                    cases.append(measure(path, target, ours, references, folder, args.rounds))
+                    write_results(cases, [converter.name for converter in ours], args.out)
         for converter in [*ours, *references.values()]:
             converter.close()
-    write_results([case for case in cases if case], [converter.name for converter in ours], args.out)
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,7 +64,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--install", action="store_true", help="install references into target/codecs-venv first")
     parser.add_argument("--quick", action="store_true", help="only inputs that take a second or less")
     parser.add_argument("--files", help="a folder of further pictures, texts and PDFs")
-    parser.add_argument("--only", default="", help="only cases that contain this, as in photo3.png->jpg")
+    parser.add_argument("--only", default="", help="only cases that match this, as in 'photo3.png->(jpg|png)'")
     parser.add_argument("--rounds", type=int, default=ROUNDS_MIN)
     parser.add_argument("--out", type=Path, default=converters.ROOT / "results" / "codecs")
     return parser.parse_args()
@@ -103,7 +104,7 @@ def rivals(target: str, references: dict) -> list:
     return [references[name] for name in names if name in references]
 
 
-def measure(path: Path, target: str, ours: list, references: dict, folder: Path, rounds: int) -> dict | None:
+def measure(path: Path, target: str, ours: list, references: dict, folder: Path, rounds: int) -> dict:
     tools = ours + rivals(target, references)
     case = {"input": path.name, "bytes_in": path.stat().st_size, "target": target, "tools": {}}
     repeats, slowest = {}, {}
@@ -115,6 +116,10 @@ def measure(path: Path, target: str, ours: list, references: dict, folder: Path,
             tools.remove(tool)
             continue
         slowest[tool.name] = answer.cpu_ms
+        if answer.cpu_ms > VERY_SLOW_MS:
+            case["tools"][tool.name] = {"bytes": answer.bytes, "peak_mib": answer.peak_mib, "cpu_ms": [answer.cpu_ms]}
+            tools.remove(tool)
+            continue
         repeats[tool.name] = max(1, min(40, round(ROUND_MS_MIN / max(answer.cpu_ms, 0.1))))
         case["tools"][tool.name] = {"bytes": result.stat().st_size, "peak_mib": answer.peak_mib, "cpu_ms": []}
         if target in converters.IMAGES:
@@ -124,8 +129,7 @@ def measure(path: Path, target: str, ours: list, references: dict, folder: Path,
         case["frame_mib"] = width * height * 3 / 2**20
     for turn in range(rounds):
         for tool in tools[turn % len(tools) :] + tools[: turn % len(tools)]:
-            slow = slowest.get(tool.name, 0)
-            if (turn >= 3 and slow > SLOW_MS) or (turn >= 1 and slow > VERY_SLOW_MS):
+            if turn >= 3 and slowest[tool.name] > SLOW_MS:
                 continue
             times = [tool.convert(target, path).cpu_ms for _ in range(repeats[tool.name])]
             case["tools"][tool.name]["cpu_ms"].append(statistics.mean(times))
@@ -145,10 +149,7 @@ def write_results(cases: list[dict], ours: list[str], out: Path) -> None:
         "rounds": max((len(tool.get("cpu_ms", [])) for case in cases for tool in case["tools"].values()), default=0),
     }
     (out / f"{date}.json").write_text(json.dumps({"about": about, "cases": cases}, indent=1) + "\n")
-    text = report.markdown(about, cases, ours)
-    (out / f"{date}.md").write_text(text)
-    print(text)
-    print(f"written to {out / date}.md and .json", file=sys.stderr)
+    (out / f"{date}.md").write_text(report.markdown(about, sorted(cases, key=report.order), ours))
 
 
 def machine() -> str:
