@@ -35,6 +35,14 @@ lint:
 corpus folder: build
     python3 tests/corpus.py --folder {{folder}}
 
+# CPU time, size, quality and memory beside the libraries that one could pick instead: results/codecs/
+bench-codecs *args:
+    python3 bench/codecs/run.py {{args}}
+
+# Outcome and faithfulness on every file of a folder, beside the reference tools: results/fidelity/
+fidelity folder *args:
+    python3 tests/fidelity/run.py {{folder}} {{args}}
+
 # Everything that CI does
 ci:
     .ci/run

@@ -5,6 +5,8 @@
 //! are read here, before a decoder sees the file.
 
 mod colour;
+mod deflate;
+mod deflate_codes;
 mod frame;
 mod icc;
 mod jpeg;
@@ -31,7 +33,7 @@ use icc::Model;
 use side::SideData;
 
 pub(super) fn codecs() -> Vec<&'static str> {
-    vec![jpeg::CODEC, "PNG: png, libdeflate", "WEBP: libwebp", "ICC: moxcms"]
+    vec![jpeg::CODEC, "PNG: png, own deflate, libdeflate", "WEBP: libwebp", "ICC: moxcms"]
 }
 
 pub(super) fn convert(

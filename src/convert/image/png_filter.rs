@@ -1,7 +1,7 @@
-//! PNG's row filters, and what they tell about the content.
+//! PNG's row filters.
 //!
-//! The filters are here for the compressor that the PNG library does not have. They are written as
-//! plain loops over slices of one length, which become vector code.
+//! They are here for the compressor that the PNG library does not have, and are written as plain
+//! loops over slices of one length, which become vector code.
 
 /// The filter types in the numbers of the format.
 const NONE: u8 = 0;
@@ -10,18 +10,21 @@ const UP: u8 = 2;
 const AVERAGE: u8 = 3;
 const PAETH: u8 = 4;
 
-/// Rows that are looked at to tell drawings from photographs: one in 32.
-const SAMPLE_EVERY: usize = 32;
-
-/// Filters each row by the type whose residuals are smallest, as the format's authors advise.
-/// The result has the type's byte before each row.
-pub(super) fn adaptive(rows: &[u8], row_bytes: usize, pixel_bytes: usize, filtered: &mut [u8]) {
+/// Filters each row by the type whose residuals are smallest, as the format's authors advise. `above`
+/// is the row before the first one, zeros where there is none. The result has the type's byte before
+/// each row.
+pub(super) fn adaptive(rows: &[u8], above: &[u8], pixel_bytes: usize, filtered: &mut [u8]) {
+    let row_bytes = above.len();
     let mut candidate = vec![0; row_bytes];
-    let first = vec![0; row_bytes];
-    let mut above = first.as_slice();
+    let mut above = above;
     for (row, target) in rows.chunks_exact(row_bytes).zip(filtered.chunks_exact_mut(row_bytes + 1))
     {
         let Some((kind, best)) = target.split_first_mut() else { continue };
+        if row == above {
+            *kind = UP;
+            best.fill(0);
+            continue;
+        }
         *kind = NONE;
         best.copy_from_slice(row);
         let mut least = residual_sum(row);
@@ -48,26 +51,6 @@ pub(super) fn unfiltered(rows: &[u8], row_bytes: usize, filtered: &mut [u8]) {
         target[0] = NONE;
         target[1..].copy_from_slice(row);
     }
-}
-
-/// Whether the picture looks drawn: in more than half of the bytes, a pixel repeats the one above
-/// or the one to the left. Photographs have a few percent of these, screenshots 90 and more.
-pub(super) fn is_flat(rows: &[u8], row_bytes: usize, pixel_bytes: usize) -> bool {
-    let (mut same, mut all) = (0, 0);
-    let pairs = rows.chunks_exact(row_bytes).zip(rows.chunks_exact(row_bytes).skip(1));
-    for (above, row) in pairs.skip(SAMPLE_EVERY / 2).step_by(SAMPLE_EVERY) {
-        let left = row.iter();
-        let up_same = row.iter().zip(above).filter(|(here, up)| here == up).count();
-        let left_same = row[pixel_bytes.min(row.len())..]
-            .iter()
-            .zip(left)
-            .filter(|(here, left)| here == left)
-            .count();
-        same += up_same.max(left_same);
-        all += row_bytes;
-    }
-    // A picture too small to be sampled is cheap to compress well.
-    same * 2 >= all
 }
 
 fn apply(filter: u8, row: &[u8], above: &[u8], pixel_bytes: usize, out: &mut [u8]) {
@@ -165,18 +148,8 @@ mod tests {
                 .map(|at| seed[at % 16].wrapping_mul(seed[at / 16 % 16] | 1))
                 .collect();
             let mut filtered = vec![0; (row_bytes + 1) * height];
-            adaptive(&rows, row_bytes, pixel_bytes, &mut filtered);
+            adaptive(&rows, &vec![0; row_bytes], pixel_bytes, &mut filtered);
             prop_assert_eq!(unfilter(&filtered, row_bytes, pixel_bytes), rows);
         }
-    }
-
-    #[test]
-    fn drawings_are_told_from_photographs() {
-        let drawn: Vec<u8> =
-            (0..300 * 200_usize).map(|at| if at % 300 < 100 { 7 } else { 9 }).collect();
-        assert!(is_flat(&drawn, 300, 3));
-        let noise: Vec<u8> =
-            (0..300 * 200_u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
-        assert!(!is_flat(&noise, 300, 3));
     }
 }

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use libdeflater::{CompressionLvl, Compressor};
-use png::{BitDepth, ColorType, Compression, Encoder, EncodingError, Filter, Info, Writer};
+use libdeflater::{Adler32, CompressionLvl, Compressor};
+use png::{BitDepth, ColorType, Encoder, EncodingError, Info, Writer};
 
+use super::deflate::Deflater;
 use super::frame::{Channels, Depth, Frame, zeroed};
 use super::png_chunks::XMP_KEYWORD;
 use super::png_filter;
@@ -13,22 +14,27 @@ use super::sink::Sink;
 use crate::convert::Error;
 use crate::limits::ConvertLimits;
 
-/// libdeflate's level for drawings: smaller than zlib's usual 6, in less time than its level 1.
-const FLAT_LEVEL: i32 = 5;
+/// libdeflate's level where its time does not matter, or where it alone knows the content.
+const LEVEL: i32 = 5;
 
-/// libdeflate's level for photographs that the fast compressor does badly.
-const PHOTO_LEVEL: i32 = 1;
+/// Pixels up to which a picture is left to libdeflate: a few milliseconds at most.
+const SMALL_PIXELS: u64 = 128 * 128;
 
-/// How much larger than at `PHOTO_LEVEL` the fast compressor's file may be, in percent. That level
-/// is at most 4 percent above Pillow's files, so all stay within 20 percent of these.
-const FAST_PERCENT_MAX: usize = 115;
+/// How much larger than libdeflate's a result may be, in percent of it. Our deflate looks for fewer
+/// repetitions, which dithered and patterned pictures consist of: there, libdeflate's time is well
+/// spent. A sample shows more than the whole, where repetitions from before the sample are found too.
+const LARGER_PERCENT_MAX: usize = 118;
 
-/// The compressors are tried on bands of rows: one band of 16 in 16 bands.
-const BAND_ROWS: usize = 16;
-const BAND_EVERY: usize = 16;
+/// Both are tried on bands of rows: 4, of a 64th of the picture or 16 KiB, which takes 1.5 ms at most.
+const SAMPLE_BANDS: usize = 4;
+const SAMPLE_BAND_BYTES: usize = 16 * 1024;
 
-/// Pixels from which on a picture pays for its compressor's time; a smaller one is compressed well.
-const SMALL_PIXELS: u64 = 64 * 64;
+/// Filtered rows that are compressed at once: large enough that the codes of a block cost nothing,
+/// small enough to stay in the second cache.
+const BLOCK_BYTES: usize = 128 * 1024;
+
+/// A zlib stream's first bytes: deflate, a window of 32 KiB, the fastest of four levels.
+const ZLIB_HEADER: [u8; 2] = [0x78, 0x01];
 
 /// A chunk's length has 31 bits; this is far below, and a power of two.
 const IDAT_BYTES_MAX: usize = 1 << 30;
@@ -46,11 +52,6 @@ pub(super) struct PackedPng {
 }
 
 /// Writes a frame of any channels but `Cmyk`.
-///
-/// Drawings and small pictures go to libdeflate behind an adaptive filter. For photographs there is
-/// the library's own fast compressor: half of libdeflate's time, and a few percent larger on most;
-/// but its codes are fixed, and on soft or drawn pictures a third or a half larger. So both are
-/// tried on a sample of the rows.
 pub(super) fn encode(
     frame: &Frame,
     side: &SideData,
@@ -67,53 +68,63 @@ pub(super) fn encode(
         Depth::Sixteen => BitDepth::Sixteen,
     };
     let info = info(frame.width, frame.height, color, depth, side);
-    let (row_bytes, pixel_bytes) = (frame.row_bytes(), frame.pixel_bytes());
     let small = u64::from(frame.width) * u64::from(frame.height) <= SMALL_PIXELS;
-    let level = if small || png_filter::is_flat(&frame.pixels, row_bytes, pixel_bytes) {
-        Some(FLAT_LEVEL)
-    } else if fast_is_close(frame, color, depth, limits)? {
-        None
-    } else {
-        Some(PHOTO_LEVEL)
-    };
-    let Some(level) = level else {
-        return write(info, side, limits, |writer| writer.write_image_data(&frame.pixels));
-    };
-    let stream = filtered_stream(&frame.pixels, row_bytes, pixel_bytes, level)?;
+    if !small && own_is_close(frame)? {
+        return write(info, side, limits, |writer| write_blocks(writer, frame));
+    }
+    let stream = deflated(&filtered(&frame.pixels, frame)?, LEVEL)?;
     write(info, side, limits, |writer| write_stream(writer, &stream))
 }
 
-/// Whether the fast compressor's result on a sample is close enough to libdeflate's.
-fn fast_is_close(
-    frame: &Frame,
-    color: ColorType,
-    depth: BitDepth,
-    limits: &ConvertLimits,
-) -> Result<bool, Error> {
-    let (row_bytes, pixel_bytes) = (frame.row_bytes(), frame.pixel_bytes());
-    let bands = frame.pixels.chunks_exact(row_bytes * BAND_ROWS).step_by(BAND_EVERY);
-    let sample: Vec<u8> = bands.flatten().copied().collect();
-    let Ok(rows) = u32::try_from(sample.len() / row_bytes) else { return Ok(true) };
-    if rows == 0 {
-        return Ok(true);
-    }
-    let side = SideData::default();
-    let fast = write(info(frame.width, rows, color, depth, &side), &side, limits, |writer| {
-        writer.write_image_data(&sample)
-    })?;
-    let stream = filtered_stream(&sample, row_bytes, pixel_bytes, PHOTO_LEVEL)?;
-    Ok(fast.len() * 100 <= stream.len() * FAST_PERCENT_MAX)
+/// Whether our own deflate comes close to libdeflate's size on a sample of the rows.
+fn own_is_close(frame: &Frame) -> Result<bool, Error> {
+    let height = frame.height as usize;
+    let rows = (SAMPLE_BAND_BYTES / frame.row_bytes()).min(height / 16 / SAMPLE_BANDS).max(1);
+    let bands = frame.pixels.chunks_exact(rows * frame.row_bytes());
+    let every = (bands.len() / SAMPLE_BANDS).max(1);
+    let sample: Vec<u8> = bands.skip(every / 2).step_by(every).flatten().copied().collect();
+    let filtered = filtered(&sample, frame)?;
+    let mut deflater = Deflater::new();
+    deflater.block(filtered.len()).copy_from_slice(&filtered);
+    let own = deflater.compress(true).len();
+    Ok(own * 100 <= deflated(&filtered, LEVEL)?.len() * LARGER_PERCENT_MAX)
 }
 
-fn filtered_stream(
-    rows: &[u8],
-    row_bytes: usize,
-    pixel_bytes: usize,
-    level: i32,
-) -> Result<Vec<u8>, Error> {
+/// Rows of the frame's kind behind their filters, all at once.
+fn filtered(rows: &[u8], frame: &Frame) -> Result<Vec<u8>, Error> {
+    let row_bytes = frame.row_bytes();
     let mut filtered = zeroed((rows.len() + rows.len() / row_bytes) as u64)?;
-    png_filter::adaptive(rows, row_bytes, pixel_bytes, &mut filtered);
-    deflated(&filtered, level)
+    png_filter::adaptive(rows, &vec![0; row_bytes], frame.pixel_bytes(), &mut filtered);
+    Ok(filtered)
+}
+
+/// Filters and compresses some rows at a time, each block its own chunk of the file.
+fn write_blocks(writer: &mut Writer<&mut Sink>, frame: &Frame) -> Result<(), EncodingError> {
+    let row_bytes = frame.row_bytes();
+    let block_rows = (BLOCK_BYTES / row_bytes).max(1);
+    let blocks = frame.pixels.chunks(block_rows * row_bytes);
+    let count = blocks.len();
+    let mut deflater = Deflater::new();
+    let mut checksum = Adler32::new();
+    let first = vec![0; row_bytes];
+    let mut above = first.as_slice();
+    for (number, rows) in (1..).zip(blocks) {
+        let filtered = deflater.block(rows.len() + rows.len() / row_bytes);
+        png_filter::adaptive(rows, above, frame.pixel_bytes(), filtered);
+        checksum.update(filtered);
+        let stream = deflater.compress(number == count);
+        let mut chunk = Vec::with_capacity(stream.len() + ZLIB_HEADER.len() + 4);
+        if number == 1 {
+            chunk.extend(ZLIB_HEADER);
+        }
+        chunk.extend_from_slice(stream);
+        if number == count {
+            chunk.extend(checksum.sum().to_be_bytes());
+        }
+        writer.write_chunk(png::chunk::IDAT, &chunk)?;
+        above = &rows[rows.len() - row_bytes..];
+    }
+    Ok(())
 }
 
 /// Writes rows in the packing that they have.
@@ -128,7 +139,7 @@ pub(super) fn encode_packed(
     let row_bytes = packed.rows.len() / packed.height as usize;
     let mut filtered = zeroed((packed.rows.len() + packed.height as usize) as u64)?;
     png_filter::unfiltered(&packed.rows, row_bytes, &mut filtered);
-    let stream = deflated(&filtered, FLAT_LEVEL)?;
+    let stream = deflated(&filtered, LEVEL)?;
     write(info, side, limits, |writer| write_stream(writer, &stream))
 }
 
@@ -155,8 +166,6 @@ fn write(
 ) -> Result<Vec<u8>, Error> {
     let mut sink = Sink::new(0, limits);
     let outcome = Encoder::with_info(&mut sink, info).and_then(|mut encoder| {
-        encoder.set_compression(Compression::Fast);
-        encoder.set_filter(Filter::Adaptive);
         if let Some(xmp) = side.xmp.as_deref().and_then(|xmp| std::str::from_utf8(xmp).ok()) {
             encoder.add_itxt_chunk(XMP_KEYWORD.to_owned(), xmp.to_owned())?;
         }
@@ -187,9 +196,9 @@ fn deflated(filtered: &[u8], level: i32) -> Result<Vec<u8>, Error> {
 mod tests {
     use super::*;
 
-    /// Rows of 96 pixels whose values differ from their neighbours by `spread` at most.
+    /// Rows of 300 pixels, three blocks, whose values differ from their neighbours by `spread` at most.
     fn picture(spread: u32) -> Frame {
-        let mut frame = Frame::new(96, 96, Channels::Rgb, Depth::Eight).unwrap();
+        let mut frame = Frame::new(300, 400, Channels::Rgb, Depth::Eight).unwrap();
         let mut state = 1_u32;
         for byte in &mut frame.pixels {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -199,17 +208,27 @@ mod tests {
     }
 
     #[test]
-    fn whichever_compressor_is_chosen_the_pixels_come_back() {
+    fn patterns_are_left_to_libdeflate_and_noise_is_not() {
+        let mut tiles = picture(0);
+        let tile = picture(155);
+        let row_bytes = tiles.row_bytes();
+        for (at, byte) in tiles.pixels.iter_mut().enumerate() {
+            // Pieces of 7 bytes, too short for our deflate, in an order of their own.
+            let (row, x) = (at / row_bytes, at % row_bytes);
+            let piece = tile.pixels[row * 131 + x / 7 * 17] % 8;
+            *byte = tile.pixels[usize::from(piece) * 7 + x % 7];
+        }
+        assert!(!own_is_close(&tiles).unwrap());
+        assert!(own_is_close(&tile).unwrap());
+    }
+
+    #[test]
+    fn pixels_come_back_over_many_blocks() {
         let limits = ConvertLimits::default();
-        let mut chosen = Vec::new();
         for spread in [0, 1, 2, 8, 155] {
             let frame = picture(spread);
             let file = encode(&frame, &SideData::default(), &limits).unwrap();
             assert_eq!(super::super::png_read::decode(&file, &limits).unwrap().0, frame);
-            let fast = fast_is_close(&frame, ColorType::Rgb, BitDepth::Eight, &limits).unwrap();
-            chosen.push(fast);
         }
-        // Noise is as large either way; residuals of two values are not.
-        assert_eq!((chosen[1], chosen[4]), (false, true), "{chosen:?}");
     }
 }

@@ -15,6 +15,13 @@ const QUALITY_DEFAULT: u8 = 80;
 /// The knee of the curve: twice as fast as the default 4, for 3 percent more bytes.
 const LOSSY_METHOD: i32 = 2;
 
+/// For noise, method 2 is at times larger by two thirds, as it decides by distortion alone. Method 1 is
+/// not larger than 4 there, and even faster.
+const NOISE_METHOD: i32 = 1;
+
+/// Rows that are looked at to tell noise: at most so many, evenly over the picture.
+const NOISE_ROWS: usize = 64;
+
 /// The fastest level is larger by a tenth or more; above this one, time grows faster than bytes fall.
 const LOSSLESS_LEVEL: i32 = 1;
 
@@ -68,7 +75,8 @@ pub(super) fn encode(
         Effort::Lossless { level: LOSSLESS_LEVEL }
     } else {
         let quality = options.quality.map_or(QUALITY_DEFAULT, Quality::value);
-        Effort::Lossy { quality, method: LOSSY_METHOD }
+        let method = if is_noise(frame) { NOISE_METHOD } else { LOSSY_METHOD };
+        Effort::Lossy { quality, method }
     };
     let mut sink = Sink::new(frame.width as usize * frame.height as usize / 8, limits);
     let outcome = webp_sys::encode(frame, effort, &mut sink);
@@ -77,6 +85,22 @@ pub(super) fn encode(
         return Ok(file);
     }
     with_side_data(&file, frame, side, limits)
+}
+
+/// Whether most pixels differ much from the one beside them, in green: in more than 55 of 100 by 32
+/// to 223. It is 76 of 100 in uniform noise and 67 where that went through a JPEG; photographs and
+/// screenshots have 5 at most. Larger steps do not count, for they are those of black on white.
+fn is_noise(frame: &Frame) -> bool {
+    let pixel_bytes = frame.pixel_bytes();
+    let every = (frame.height as usize / NOISE_ROWS).max(1);
+    let (mut rough, mut all) = (0, 0);
+    for row in frame.pixels.chunks_exact(frame.row_bytes()).step_by(every) {
+        let green = || row.iter().skip(1).step_by(pixel_bytes);
+        let steps = green().zip(green().skip(1)).map(|(left, here)| left.abs_diff(*here));
+        rough += steps.filter(|step| (32..224).contains(step)).count();
+        all += frame.width as usize - 1;
+    }
+    rough * 100 > all * 55
 }
 
 /// The first frame of an animation, where the canvas is transparent before it: it is put in its
@@ -320,6 +344,24 @@ mod tests {
             assert_eq!(back_side.exif, side.exif);
             assert_eq!(back_side.xmp, side.xmp);
         }
+    }
+
+    #[test]
+    fn noise_is_told_from_pictures_and_from_black_on_white() {
+        let mut noise = Frame::new(300, 200, Channels::Rgb, Depth::Eight).unwrap();
+        let mut state = 1_u32;
+        for byte in &mut noise.pixels {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = state.to_be_bytes()[0];
+        }
+        assert!(is_noise(&noise));
+        let mut halves = noise.clone();
+        halves.pixels.iter_mut().for_each(|byte| *byte = if *byte < 128 { 0 } else { 255 });
+        assert!(!is_noise(&halves));
+        let mut soft = noise;
+        soft.pixels.iter_mut().for_each(|byte| *byte = 100 + *byte / 8);
+        assert!(!is_noise(&soft));
+        assert!(!is_noise(&Frame::new(1, 1, Channels::Rgba, Depth::Eight).unwrap()));
     }
 
     #[test]

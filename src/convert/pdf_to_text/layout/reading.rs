@@ -65,15 +65,34 @@ impl Writer<'_, '_> {
                 self.out.push('\n');
             }
             self.above = Some((base, size));
+            let line_start = self.out.len();
             for (at, piece) in row.iter().enumerate() {
                 if at > 0 {
                     self.out.push(' ');
                 }
                 piece.write(self.page, self.out);
             }
+            if !parted && let Some(end) = before_hyphen(self.out, line_start) {
+                self.out.replace_range(end..line_start, "");
+            }
             self.out.push('\n');
         }
     }
+}
+
+/// Where a word ends that a hyphen divides between the line before `line_start` and the one from it.
+///
+/// A small letter on both sides is what tells it from a dash or a number. It may be a word that always
+/// has a hyphen ("well-known"): which one cannot be told without a dictionary, and divided words are
+/// far more frequent.
+fn before_hyphen(text: &str, line_start: usize) -> Option<usize> {
+    let above = text.get(..line_start)?.strip_suffix('\n')?;
+    let above = above.strip_suffix(['-', '\u{ad}', '\u{2010}'])?;
+    let mut letters = above.chars().rev();
+    let divided = letters.next()?.is_lowercase()
+        && letters.next()?.is_alphabetic()
+        && text.get(line_start..)?.starts_with(char::is_lowercase);
+    divided.then_some(above.len())
 }
 
 /// Sorts by `start` and says before which pieces a column begins.
@@ -139,4 +158,27 @@ fn typical_size(pieces: &[Piece]) -> f64 {
     let mut sizes: Vec<f64> = pieces.iter().map(|piece| piece.size).collect();
     let middle = sizes.len() / 2;
     *sizes.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::before_hyphen;
+
+    #[test]
+    fn only_divided_words_are_joined() {
+        let end = |above: &str, below: &str| before_hyphen(&format!("{above}{below}"), above.len());
+        assert_eq!(end("a di-\n", "vided word"), Some(4));
+        assert_eq!(end("\u{e9}t\u{e9}\u{2010}\n", "rn"), Some(5));
+        for (above, below) in [
+            ("a dash -\n", "here"),
+            ("pages 3-\n", "4"),
+            ("vitamin C-\n", "rich"),
+            ("Saint-\n", "Denis"),
+            ("x-\n", "axis"),
+            ("whole\n", "word"),
+            ("", "first"),
+        ] {
+            assert_eq!(end(above, below), None, "{above}{below}");
+        }
+    }
 }
