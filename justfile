@@ -27,8 +27,8 @@ build:
 
 # Formatting, lints as errors, the borders between the rooms
 lint:
-    cargo fmt --check
-    cargo clippy --all-targets -- -D warnings
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
     cargo test --test borders
 
 # Every file of a folder through the whole path: how many were converted, refused by which code
