@@ -33,6 +33,8 @@ impl TlsStream {
         timeout: Duration,
     ) -> Result<Self, StreamError> {
         let session = TlsSession::server(tls)?;
+        // Until the peer says something, a drain owes it nothing.
+        socket.set_idle(true);
         Self::handshake(socket, session, timeout).await
     }
 
@@ -64,8 +66,6 @@ impl TlsStream {
             send: SendWindow::default(),
             spare: Spare::default(),
         };
-        // Until it says something, a drain owes it nothing.
-        stream.socket.set_idle(true);
         let done = stream.complete_handshake().await;
         stream.socket.set_idle(false);
         if done.is_err() {
