@@ -158,7 +158,7 @@ impl Master {
             "role=master\nversion={}\nworkers={}\nin_flight={}\n",
             env!("CARGO_PKG_VERSION"),
             self.workers.count(),
-            self.workers.outstanding(),
+            self.workers.connected(),
         );
         let reply = ReplyHeader {
             status: 0,

@@ -27,8 +27,10 @@ pub(super) struct Workers {
 struct Worker {
     /// `host:port`.
     address: String,
-    /// Requests of this thread that are with it.
+    /// Requests of this thread that are with it, or on their way to it.
     outstanding: Cell<usize>,
+    /// Those that have reached it.
+    connected: Cell<usize>,
     down: Cell<Option<Down>>,
 }
 
@@ -84,6 +86,13 @@ pub(super) struct Upstream {
     outstanding: Outstanding,
 }
 
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        let connected = &self.outstanding.0.connected;
+        connected.set(connected.get() - 1);
+    }
+}
+
 impl Upstream {
     /// The worker's name in logs.
     pub(super) fn name(&self) -> &str {
@@ -97,6 +106,7 @@ impl Workers {
             Rc::new(Worker {
                 address: address.clone(),
                 outstanding: Cell::new(0),
+                connected: Cell::new(0),
                 down: Cell::new(None),
             })
         };
@@ -121,6 +131,7 @@ impl Workers {
             match self.connect_to(&worker, driver, limits).await {
                 Ok(stream) => {
                     worker.reached();
+                    worker.connected.set(worker.connected.get() + 1);
                     return Ok(Upstream { stream, outstanding });
                 }
                 // The address is for the operator and not for the client.
@@ -173,9 +184,9 @@ impl Workers {
         self.all.len()
     }
 
-    /// Requests of this thread that are with any of them.
-    pub(super) fn outstanding(&self) -> usize {
-        self.all.iter().map(|worker| worker.outstanding.get()).sum()
+    /// Requests of this thread that have reached any of them.
+    pub(super) fn connected(&self) -> usize {
+        self.all.iter().map(|worker| worker.connected.get()).sum()
     }
 }
 
