@@ -3,10 +3,11 @@
 //! Owns: the way of a request from a client to a worker and back. Must never hold a whole body,
 //! write any of it to disk, or look into it.
 
+mod fleet;
 mod reply;
 mod service;
 mod tunnel;
-mod workers;
+mod upstream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,8 +18,9 @@ use crate::limits::ServerLimits;
 use crate::server::{self, Plan, Stop};
 use crate::tls::{ClientTls, ServerTls};
 use crate::wire::Version;
+use fleet::Fleet;
 use service::{Master, Shared};
-use workers::Workers;
+use upstream::Upstreams;
 
 /// What a master needs to know.
 pub struct Config {
@@ -47,7 +49,8 @@ pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -
     let Config { plan, tls, tokens, workers, worker_tls, worker_wire, limits } = config;
     let shared = Arc::new(Shared { tls, tokens, worker_wire, limits });
     let make = |context| {
-        Master::new(context, Arc::clone(&shared), Workers::new(&workers, worker_tls.clone()))
+        let upstreams = Upstreams::new(Fleet::new(&workers), worker_tls.clone());
+        Master::new(context, Arc::clone(&shared), upstreams)
     };
     server::run(&plan, stop, make, on_listening)
 }

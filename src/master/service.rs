@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::tunnel::{Outcome, Tunnel};
-use super::workers::{Upstream, Workers};
+use super::upstream::{Upstream, Upstreams};
 use crate::auth::Tokens;
 use crate::exchange::{self, Head, Next, Refusal, Strangers};
 use crate::io::Socket;
@@ -27,12 +27,12 @@ pub(super) struct Shared {
 pub(super) struct Master {
     context: Context,
     shared: Arc<Shared>,
-    workers: Workers,
+    upstreams: Upstreams,
 }
 
 impl Master {
-    pub(super) fn new(context: Context, shared: Arc<Shared>, workers: Workers) -> Self {
-        Self { context, shared, workers }
+    pub(super) fn new(context: Context, shared: Arc<Shared>, upstreams: Upstreams) -> Self {
+        Self { context, shared, upstreams }
     }
 
     async fn serve_connection(&self, socket: Socket) -> Result<(), StreamError> {
@@ -126,7 +126,7 @@ impl Master {
     /// Reaches a worker, and takes the buffers that the body will need, both at once.
     async fn prepare(&self, client: &mut TlsStream) -> Result<Upstream, Failure> {
         let limits = &self.shared.limits;
-        let mut worker = self.workers.connect(self.context.driver, limits).await?;
+        let mut worker = self.upstreams.connect(self.context.driver, limits).await?;
         let acquiring = self.context.pool.acquire::<2>();
         let acquired = tokio::time::timeout(limits.queue_timeout, acquiring).await;
         let [recv, send] = acquired.map_err(|_| self.out_of_buffers())?;
@@ -157,8 +157,8 @@ impl Master {
         let text = format!(
             "role=master\nversion={}\nworkers={}\nin_flight={}\n",
             env!("CARGO_PKG_VERSION"),
-            self.workers.count(),
-            self.workers.connected(),
+            self.upstreams.fleet().count(),
+            self.upstreams.fleet().connected(),
         );
         let reply = ReplyHeader {
             status: 0,
