@@ -27,10 +27,12 @@ const GOODBYE_BYTES_MAX: u64 = 64 * 1024;
 /// changes nothing on the server, so a request whose kept connection had ended meanwhile is sent
 /// once more over a new one.
 pub struct Connection {
-    config: ClientConfig,
+    pub(super) config: ClientConfig,
     /// What the server has been found to speak.
     version: Option<Version>,
-    stream: Option<TlsStream>,
+    pub(super) stream: Option<TlsStream>,
+    /// The stream has carried a request. Before that, session tickets may wait in it.
+    pub(super) is_used: bool,
 }
 
 impl Connection {
@@ -45,7 +47,7 @@ impl Connection {
             Wire::V1_1 => Some(Version::V1_1),
             Wire::V1_0 => Some(Version::V1_0),
         };
-        let mut connection = Self { config: config.clone(), version, stream: None };
+        let mut connection = Self { config: config.clone(), version, stream: None, is_used: false };
         connection.stream = Some(connection.open().await?);
         Ok(connection)
     }
@@ -162,18 +164,18 @@ impl Connection {
         }
     }
 
-    async fn keep(&mut self, stream: TlsStream, reusable: bool) {
+    pub(super) async fn keep(&mut self, stream: TlsStream, reusable: bool) {
         if reusable {
             stream.socket().set_stall_limits(None, None);
             stream.socket().set_deadline(None);
-            self.stream = Some(stream);
+            (self.stream, self.is_used) = (Some(stream), true);
         } else {
             stream.finish(GOODBYE_BYTES_MAX, GOODBYE_TIMEOUT).await;
         }
     }
 
     /// Connects to the first address of the server that answers.
-    async fn open(&self) -> Result<TlsStream, ClientError> {
+    pub(super) async fn open(&self) -> Result<TlsStream, ClientError> {
         let (server, limits) = (&self.config.server, &self.config.limits);
         let unreachable = |source| ClientError::Unreachable { server: server.clone(), source };
         let unknown = |error: io::Error| {
@@ -224,7 +226,7 @@ impl Connection {
         Ok(stream)
     }
 
-    fn explain(&self, error: ExchangeError) -> ClientError {
+    pub(super) fn explain(&self, error: ExchangeError) -> ClientError {
         let server = self.config.server.clone();
         match error {
             ExchangeError::NoAnswer(StreamError::Tls(source))
@@ -288,7 +290,7 @@ fn outgoing<'a>(
 }
 
 /// A file's name as the option `name` takes it.
-fn sendable(name: &str) -> Option<String> {
+pub(super) fn sendable(name: &str) -> Option<String> {
     let mut sent = String::new();
     for char in name.chars().filter(|char| !char.is_control()) {
         if sent.len() + char.len_utf8() > NAME_BYTES_MAX {

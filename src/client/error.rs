@@ -76,7 +76,7 @@ pub enum ClientError {
         source: ReplyError,
     },
     /// The request says what v1.0 has no words for.
-    #[error("conversion options and status need v1.1, and the server speaks v1.0")]
+    #[error("conversion options, status and streaming need v1.1, and this is v1.0")]
     NeedsV1_1,
     /// The time is over.
     #[error("{server} did not answer within {} seconds", .after.as_secs())]
@@ -92,6 +92,15 @@ pub enum ClientError {
         /// Bytes that were announced.
         bytes: u64,
     },
+    /// What a streamed body comes from has failed.
+    #[error("the file cannot be sent: {0}")]
+    Source(io::Error),
+    /// What a streamed answer goes to has failed.
+    #[error("the answer cannot be passed on: {0}")]
+    Sink(io::Error),
+    /// A streamed request was given up by its caller.
+    #[error("the request was cancelled")]
+    Cancelled,
     /// The event loop of the client cannot be set up.
     #[error("cannot start an event loop: {0}")]
     EventLoop(io::Error),
@@ -120,7 +129,12 @@ impl ClientError {
             Self::AnswerTooLarge { .. } => "raise it with --max-answer",
             Self::NeedsV1_1 => "leave out the options, or ask a server of v1.1",
             Self::Protocol { .. } => "check that the address is that of a master",
-            Self::EmptyAnswer | Self::OutOfMemory { .. } | Self::EventLoop(_) => return None,
+            Self::EmptyAnswer
+            | Self::OutOfMemory { .. }
+            | Self::Source(_)
+            | Self::Sink(_)
+            | Self::Cancelled
+            | Self::EventLoop(_) => return None,
         };
         Some(hint.to_owned())
     }

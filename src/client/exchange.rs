@@ -133,11 +133,11 @@ async fn send(
 }
 
 /// The receiving side of one exchange.
-struct Receiver<'a, 'b> {
-    read: &'a mut ReadHalf<'b>,
-    socket: &'a Socket,
-    limits: &'a ClientLimits,
-    report: &'a dyn Fn(Progress),
+pub(super) struct Receiver<'a, 'b> {
+    pub(super) read: &'a mut ReadHalf<'b>,
+    pub(super) socket: &'a Socket,
+    pub(super) limits: &'a ClientLimits,
+    pub(super) report: &'a dyn Fn(Progress),
 }
 
 impl Receiver<'_, '_> {
@@ -145,33 +145,47 @@ impl Receiver<'_, '_> {
         &mut self,
         out: &Outgoing<'_>,
     ) -> Result<Result<Answer, Failure>, ExchangeError> {
+        match out.version {
+            Version::V1_0 => self.receive_v1_0(out).await,
+            Version::V1_1 => self.receive_v1_1(out).await,
+        }
+    }
+
+    /// The first bytes of an answer, which are there in both versions.
+    async fn start(&mut self) -> Result<[u8; REPLY_V1_0_HEADER_BYTES], ExchangeError> {
         let mut start = [0; REPLY_V1_0_HEADER_BYTES];
         self.header(&mut start, 0, REPLY_V1_0_HEADER_BYTES).await?;
         // A conversion may take its time; what is on its way may not stall.
         let stall = Some(self.limits.stall_timeout);
         self.socket.set_stall_limits(stall, stall);
-        match out.version {
-            Version::V1_0 => self.receive_v1_0(out, &start).await,
-            Version::V1_1 => self.receive_v1_1(out, &start).await,
-        }
+        Ok(start)
+    }
+
+    /// Waits for the header of a v1.1 answer.
+    pub(super) async fn header_v1_1(&mut self) -> Result<ReplyHeader, ExchangeError> {
+        let start = self.start().await?;
+        ReplyHeader::check_start(&start).map_err(ExchangeError::Version)?;
+        let mut bytes = [0; REPLY_HEADER_BYTES];
+        bytes[..start.len()].copy_from_slice(&start);
+        self.header(&mut bytes[start.len()..], start.len(), REPLY_HEADER_BYTES).await?;
+        ReplyHeader::parse(&bytes).map_err(ExchangeError::Version)
+    }
+
+    /// Reads why a v1.1 request was refused. It may have failed before its kind of checksum was
+    /// read, so none is checked.
+    pub(super) async fn failure(&mut self, header: &ReplyHeader) -> Result<Failure, ExchangeError> {
+        let (body, _) = self.body(header.body_bytes, FAILURE_BYTES_MAX, ChecksumKind::None).await?;
+        let failure = Failure::from_v1_1(header.status, &body);
+        Ok(failure.with_retry_after_ms(header.retry_after_ms))
     }
 
     async fn receive_v1_1(
         &mut self,
         out: &Outgoing<'_>,
-        start: &[u8; REPLY_V1_0_HEADER_BYTES],
     ) -> Result<Result<Answer, Failure>, ExchangeError> {
-        ReplyHeader::check_start(start).map_err(ExchangeError::Version)?;
-        let mut bytes = [0; REPLY_HEADER_BYTES];
-        bytes[..start.len()].copy_from_slice(start);
-        self.header(&mut bytes[start.len()..], start.len(), REPLY_HEADER_BYTES).await?;
-        let header = ReplyHeader::parse(&bytes).map_err(ExchangeError::Version)?;
+        let header = self.header_v1_1().await?;
         if header.status != 0 {
-            // The request may have failed before its kind of checksum was read, so none is checked.
-            let (body, _) =
-                self.body(header.body_bytes, FAILURE_BYTES_MAX, ChecksumKind::None).await?;
-            let failure = Failure::from_v1_1(header.status, &body);
-            return Ok(Err(failure.with_retry_after_ms(header.retry_after_ms)));
+            return self.failure(&header).await.map(Err);
         }
         let (bytes, computed) =
             self.body(header.body_bytes, self.limits.answer_bytes_max, out.checksum).await?;
@@ -192,9 +206,8 @@ impl Receiver<'_, '_> {
     async fn receive_v1_0(
         &mut self,
         out: &Outgoing<'_>,
-        start: &[u8; REPLY_V1_0_HEADER_BYTES],
     ) -> Result<Result<Answer, Failure>, ExchangeError> {
-        let announced = parse_reply_v1_0_header(start);
+        let announced = parse_reply_v1_0_header(&self.start().await?);
         let (bytes, _) =
             self.body(announced, self.limits.answer_bytes_max, ChecksumKind::None).await?;
         if let Some(failure) = Failure::from_v1_0_text(&bytes) {

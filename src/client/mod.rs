@@ -1,13 +1,14 @@
 //! The conversion client, for the command line and for whatever else has a file to convert.
 //!
 //! Owns: reaching a server, asking in the version that it speaks, sending and receiving at once, and
-//! judging the answer. Must never print, read or write files, or hand out bytes of an answer that is
-//! not whole.
+//! judging the answer. Must never print, read or write files, or call an answer done that is not
+//! whole.
 
 mod address;
 mod connection;
 mod error;
 mod exchange;
+mod streamed;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
@@ -19,6 +20,7 @@ use std::str::FromStr;
 pub use address::{Address, AddressError};
 pub use connection::Connection;
 pub use error::ClientError;
+pub use streamed::{AnswerHead, Sink, Source, StreamedRequest};
 
 use crate::auth::Token;
 use crate::convert::Target;

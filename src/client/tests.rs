@@ -1,5 +1,7 @@
 //! The client against a server that answers by a script.
 
+mod streamed;
+
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::deadline;
 use super::driver::Driver;
+use super::fd;
 use super::stream::Stream;
 use super::watch::Watched;
 use super::window::{RecvWindow, SendWindow};
@@ -147,6 +148,17 @@ impl Socket {
     #[must_use]
     pub fn has_expired(&self) -> bool {
         self.watched.has_expired()
+    }
+
+    /// Whether something waits to be read: bytes, an end of the file, or an error. Between two
+    /// requests that means that the peer has ended the connection. Takes nothing away.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        let descriptor = fd::borrow(self);
+        let peeked = socket2::SockRef::from(&descriptor)
+            .recv_with_flags(&mut [std::mem::MaybeUninit::uninit()], flags);
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Address of the other side.
