@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::StoreError;
+use super::backend::Local;
 use super::checksum::Hasher;
 use super::directory::Found;
 use super::name::{Name, NameError};
@@ -33,6 +34,7 @@ struct Reader {
 impl Store {
     pub(super) async fn get(
         &self,
+        local: &Local,
         stream: &mut Stream,
         name: Result<Name, NameError>,
     ) -> Result<Next, StreamError> {
@@ -41,27 +43,17 @@ impl Store {
             Ok(name) => name,
             Err(error) => return self.refuse(stream, "GET", None, &error.into()).await,
         };
-        let found = match self.find_sendable(&name) {
+        let found = match find_sendable(local, &name) {
             Ok(found) => found,
             Err(error) => return self.refuse(stream, "GET", Some(&name), &error).await,
         };
-        let (limits, bytes) = (self.shared.directory.limits(), found.bytes);
+        let (limits, bytes) = (local.directory.limits(), found.bytes);
         stream.socket().set_deadline(Some(started + limits.transfer_time(bytes)));
         let [data, send] = self.context.pool.acquire::<2>().await;
         stream.attach_send(send);
         let next = self.send_file(stream, &name, found, data, started).await?;
         stream.socket().set_deadline(None);
         Ok(next)
-    }
-
-    /// A stored file whose size the protocol can say. One that was put there by hand may be larger.
-    fn find_sendable(&self, name: &Name) -> Result<Found, StoreError> {
-        let found = self.shared.directory.find(name)?;
-        let max = u64::from(u32::MAX);
-        if found.bytes > max {
-            return Err(StoreError::TooLarge { bytes: found.bytes, max });
-        }
-        Ok(found)
     }
 
     async fn send_file(
@@ -104,6 +96,16 @@ impl Store {
             (read, data) = (next, back);
         }
     }
+}
+
+/// A stored file whose size the protocol can say. One that was put there by hand may be larger.
+fn find_sendable(local: &Local, name: &Name) -> Result<Found, StoreError> {
+    let found = local.directory.find(name)?;
+    let max = u64::from(u32::MAX);
+    if found.bytes > max {
+        return Err(StoreError::TooLarge { bytes: found.bytes, max });
+    }
+    Ok(found)
 }
 
 impl Reader {

@@ -4,6 +4,7 @@
 //! Must never: take a path from a request, show a file that is not whole, acknowledge what is not
 //! done, or hold a file in memory.
 
+mod backend;
 mod checksum;
 mod commit;
 mod directory;
@@ -24,6 +25,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use backend::Files;
 pub use commit::Durability;
 pub use directory::{Directory, Draft, Found};
 pub use error::StoreError;
@@ -37,7 +39,7 @@ use crate::auth::Tokens;
 use crate::limits::ServerLimits;
 use crate::server::{self, Plan, Stop};
 use crate::tls::ServerTls;
-use commit::Committer;
+use backend::Backend;
 use service::{Shared, Store};
 
 /// How a connection is secured.
@@ -86,7 +88,7 @@ pub struct Config {
     pub summary: SummaryForm,
 }
 
-/// Serves the files of `directory` until `stop` says otherwise; `on_listening` hears the address
+/// Serves `files` until `stop` says otherwise; `on_listening` hears the address
 /// once it serves.
 ///
 /// # Errors
@@ -94,14 +96,13 @@ pub struct Config {
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(
     config: Config,
-    directory: Directory,
+    files: impl Into<Files>,
     stop: &Stop,
     on_listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
-    let directory = Arc::new(directory);
-    let committer = Committer::start(Arc::clone(&directory))?;
+    let backend = Backend::start(files.into(), &config)?;
     let plan = config.plan.clone();
-    let shared = Arc::new(Shared::new(config, directory, committer));
+    let shared = Arc::new(Shared::new(config, backend));
     let make = |context| Store::new(context, Arc::clone(&shared));
     server::run(&plan, stop, make, on_listening)
 }

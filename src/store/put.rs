@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::StoreError;
+use super::backend::Local;
 use super::checksum::Hasher;
 use super::commit::{Change, Durability, GROUP_FILE_BYTES_MAX};
 use super::directory::Draft;
@@ -31,18 +32,19 @@ struct Writer {
 impl Store {
     pub(super) async fn put(
         &self,
+        local: &Local,
         stream: &mut Stream,
         name: Result<Name, NameError>,
         bytes: u64,
     ) -> Result<Next, StreamError> {
         let started = Instant::now();
-        let directory = &self.shared.directory;
+        let directory = &local.directory;
         stream.socket().set_deadline(Some(started + directory.limits().transfer_time(bytes)));
         let stall = self.shared.config.limits.stall_timeout;
         stream.socket().set_stall_limits(Some(stall), Some(stall));
         let stored = match &name {
             Ok(name) => match directory.begin(name.clone(), bytes) {
-                Ok(draft) => self.store(stream, draft).await,
+                Ok(draft) => self.store(local, stream, draft).await,
                 Err(error) => Err(PutError::Store { error, unread_bytes: bytes }),
             },
             Err(error) => Err(PutError::Store { error: (*error).into(), unread_bytes: bytes }),
@@ -81,7 +83,12 @@ impl Store {
         Ok(Next::Keep)
     }
 
-    async fn store(&self, stream: &mut Stream, draft: Draft) -> Result<(), PutError> {
+    async fn store(
+        &self,
+        local: &Local,
+        stream: &mut Stream,
+        draft: Draft,
+    ) -> Result<(), PutError> {
         let file = File::new(self.context.driver, draft.file().clone());
         let mut writer = Writer { file, hasher: Hasher::default(), left: draft.bytes() };
         self.receive(stream, &mut writer).await?;
@@ -97,7 +104,7 @@ impl Store {
         };
         // The disk takes its own time, which is not the client's.
         stream.socket().set_deadline(None);
-        self.shared.change(Change::Publish { draft, is_synced }).await.map_err(store)
+        local.change(Change::Publish { draft, is_synced }).await.map_err(store)
     }
 
     async fn sync(&self, writer: &Writer) -> Result<bool, StoreError> {

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::commit::{Change, Committer, Durability};
-use super::directory::Directory;
+use super::backend::{Backend, Local};
+use super::commit::Change;
 use super::name::{Name, NameError};
 use super::peers::{PeerGuard, Peers};
 use super::protocol::{Answer, Request, RequestHead};
@@ -22,8 +22,7 @@ const FAREWELL_BYTES_MAX: u64 = (1 << 32) + (1 << 26);
 /// What all threads of a store share.
 pub(super) struct Shared {
     pub(super) config: Config,
-    pub(super) directory: Arc<Directory>,
-    pub(super) committer: Committer,
+    backend: Backend,
     peers: Arc<Peers>,
 }
 
@@ -45,16 +44,8 @@ pub(super) enum Next {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config, directory: Arc<Directory>, committer: Committer) -> Self {
-        Self { config, directory, committer, peers: Arc::default() }
-    }
-
-    /// Makes a change as durable as is asked for.
-    pub(super) async fn change(&self, change: Change) -> Result<(), StoreError> {
-        match self.config.durability {
-            Durability::Full => self.committer.commit(change).await,
-            Durability::File | Durability::None => change.make(&self.directory),
-        }
+    pub(super) fn new(config: Config, backend: Backend) -> Self {
+        Self { config, backend, peers: Arc::default() }
     }
 }
 
@@ -93,7 +84,7 @@ impl Store {
     }
 
     fn enter(&self, socket: &Socket) -> Option<PeerGuard> {
-        let max = self.shared.directory.limits().connections_per_address_max;
+        let max = self.shared.backend.limits().connections_per_address_max;
         self.shared.peers.enter(socket.peer().ip(), max)
     }
 
@@ -126,7 +117,7 @@ impl Store {
     }
 
     async fn serve_requests(&self, stream: &mut Stream) -> Result<Next, StreamError> {
-        let Shared { config, directory, .. } = &*self.shared;
+        let Shared { config, backend, .. } = &*self.shared;
         let mut idle_timeout = config.limits.header_timeout;
         let mut unknown_in_a_row = 0;
         while !self.context.is_draining() {
@@ -143,7 +134,7 @@ impl Store {
             if next != Next::Keep {
                 return Ok(next);
             }
-            let is_noise = unknown_in_a_row >= directory.limits().unknown_in_a_row_max;
+            let is_noise = unknown_in_a_row >= backend.limits().unknown_in_a_row_max;
             if is_noise || config.connections == Connections::OneShot {
                 return Ok(Next::Finish);
             }
@@ -173,11 +164,12 @@ impl Store {
         stream: &mut Stream,
         request: Request,
     ) -> Result<Next, StreamError> {
+        let Backend::Local(local) = &self.shared.backend;
         match request {
-            Request::Put { name, bytes } => self.put(stream, name, bytes.into()).await,
-            Request::Get { name } => self.get(stream, name).await,
-            Request::Change { from, to } => self.change(stream, from, to).await,
-            Request::Summary { name } => self.summary(stream, name).await,
+            Request::Put { name, bytes } => self.put(local, stream, name, bytes.into()).await,
+            Request::Get { name } => self.get(local, stream, name).await,
+            Request::Change { from, to } => self.change(local, stream, from, to).await,
+            Request::Summary { name } => self.summary(local, stream, name).await,
             Request::Help => {
                 let started = Instant::now();
                 stream.write_all(&Answer::help()).await?;
@@ -194,6 +186,7 @@ impl Store {
 
     async fn change(
         &self,
+        local: &Local,
         stream: &mut Stream,
         from: Result<Name, NameError>,
         to: Result<Name, NameError>,
@@ -206,7 +199,7 @@ impl Store {
             }
         };
         let rename = Change::Rename { from: from.clone(), to };
-        match self.shared.change(rename).await {
+        match local.change(rename).await {
             Ok(()) => {
                 stream.write_all(&[Answer::Done.byte()]).await?;
                 log_access(stream, "CHANGE", Some(&from), 0, started);

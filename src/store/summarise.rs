@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
+use super::backend::Local;
 use super::checksum::Hasher;
 use super::directory::Found;
 use super::name::{Name, NameError};
@@ -19,6 +20,7 @@ const READ_BYTES: usize = 256 * 1024;
 impl Store {
     pub(super) async fn summary(
         &self,
+        local: &Local,
         stream: &mut Stream,
         name: Result<Name, NameError>,
     ) -> Result<Next, StreamError> {
@@ -27,7 +29,7 @@ impl Store {
             Ok(name) => name,
             Err(error) => return self.refuse(stream, "SUMMARY", None, &error.into()).await,
         };
-        let summary = match self.shared.directory.find(&name) {
+        let summary = match local.directory.find(&name) {
             // A gigabyte of numbers takes seconds, and a ring thread has none.
             Ok(found) => match blocking(move || summarise(&found)).await {
                 Ok(summary) => summary,
