@@ -39,6 +39,10 @@ corpus folder: build
 bench-codecs *args:
     python3 bench/codecs/run.py {{args}}
 
+# The file store beside nginx and a plain Python server: results/store/; needs nginx
+bench-store *args: build
+    python3 bench/store/run.py {{args}}
+
 # Outcome and faithfulness on every file of a folder, beside the reference tools: results/fidelity/
 fidelity folder *args:
     python3 tests/fidelity/run.py {{folder}} {{args}}
