@@ -75,3 +75,12 @@ bench-check *args:
 # Make the present counts the accepted ones; in a commit of its own that says why
 bench-accept:
     cargo run --release -p fxsrv-bench -- check --accept
+
+# The master beside HAProxy, nginx, stunnel and plain tokio: results/peers/; docs/peers.md explains it
+bench-peers *args:
+    cargo build --release {{features}} -p fxsrv -p fxsrv-peers
+    python3 bench/peers/run.py {{args}}
+
+# The tables of a run of bench-peers into docs/peers.md and README.md
+peers-docs dir:
+    python3 bench/peers/report.py --docs {{dir}}
