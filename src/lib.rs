@@ -15,6 +15,7 @@ pub mod exchange;
 pub mod io;
 pub mod limits;
 pub mod master;
+pub mod metrics;
 pub mod server;
 pub mod store;
 pub mod store_client;

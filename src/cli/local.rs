@@ -97,6 +97,7 @@ impl Parts {
             limits: self.running.limits,
             convert_limits: ConvertLimits::default(),
             slots: self.slots,
+            metrics: crate::exchange::registry(),
         })
     }
 
@@ -110,6 +111,7 @@ impl Parts {
             worker_tls: ClientTls::new(trust, Some(&self.client), Versions::Tls13)?,
             worker_wire: Version::V1_1,
             limits: self.running.limits,
+            metrics: crate::exchange::registry(),
         })
     }
 }

@@ -94,6 +94,7 @@ fn configure(keys: &MasterKeys, driver: Driver, running: &Running) -> Result<mas
             Some(WorkerWire::V1_1) | None => Version::V1_1,
         },
         limits: running.limits,
+        metrics: crate::exchange::registry(),
     })
 }
 

@@ -124,6 +124,7 @@ fn configure(keys: &StoreKeys, driver: Driver, running: &Running) -> Result<stor
             _ => Connections::Kept,
         },
         summary: keys.summary.unwrap_or_default(),
+        metrics: store::registry(),
     })
 }
 

@@ -98,5 +98,6 @@ fn configure(keys: &WorkerKeys, driver: Driver, running: &Running) -> Result<wor
         limits: running.limits,
         convert_limits: ConvertLimits::default(),
         slots: within("slots", keys.slots.unwrap_or_else(cores), 1..=SLOTS_MAX)?,
+        metrics: crate::exchange::registry(),
     })
 }

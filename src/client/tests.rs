@@ -96,7 +96,9 @@ impl Fake {
                 scripts: Arc::clone(&scripts),
                 seen: seen.lock().unwrap().clone(),
             };
-            run(&plan, &stop, service, |address| tell_address.send(address).unwrap())
+            run(&plan, &stop, &crate::exchange::registry(), service, |address| {
+                tell_address.send(address).unwrap();
+            })
         });
         let trust = Trust::Roots(&made.roots);
         let config = ClientConfig {

@@ -3,7 +3,11 @@
 //! Owns: reading a request's head and checking it in the order of the specification, and answering
 //! so that the answer arrives whole. Must never touch a body but to drop it.
 
+mod end;
+
 use std::time::{Duration, Instant};
+
+pub use end::{End, registry};
 
 use crate::auth::Tokens;
 use crate::limits::ServerLimits;

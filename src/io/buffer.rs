@@ -5,6 +5,8 @@ use std::fmt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_uring::buf::fixed::FixedBuf;
 
+use crate::metrics;
+
 /// A block of bytes, all of them initialised. What is valid in it, its holder knows: a recycled
 /// block still has what an earlier holder left, so nobody may look past what it wrote itself.
 #[derive(Default)]
@@ -30,11 +32,18 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(permit: OwnedSemaphorePermit, registered: bool) -> Self {
+        metrics::count(|here| here.buffers_taken.add(1));
         Self { _permit: permit, registered }
     }
 
     pub(super) fn is_registered(&self) -> bool {
         self.registered
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        metrics::count(|here| here.buffers_returned.add(1));
     }
 }
 

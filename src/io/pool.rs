@@ -16,6 +16,7 @@ use super::aligned::AlignedBlock;
 use super::buffer::{Buffer, Lease, Storage};
 use super::driver::Driver;
 use super::memlock;
+use crate::metrics;
 
 /// tokio-uring keeps at most this many buffers (`UIO_MAXIOV`) and drops the rest without a word.
 pub const BUFFERS_MAX: usize = 1024;
@@ -86,6 +87,9 @@ impl BufferPool {
     /// Takes `N` buffers at once, waiting in line until they are free.
     pub async fn acquire<const N: usize>(&self) -> [Buffer; N] {
         let permits = u32::try_from(N).unwrap_or(u32::MAX);
+        if self.free.available_permits() < N {
+            metrics::count(|here| here.admission_waits.add(1));
+        }
         let Ok(mut permit) = Arc::clone(&self.free).acquire_many_owned(permits).await else {
             // The semaphore is never closed.
             return std::array::from_fn(|_| Buffer::heap(self.buffer_bytes));

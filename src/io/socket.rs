@@ -12,6 +12,7 @@ use super::fd;
 use super::stream::Stream;
 use super::watch::Watched;
 use super::window::{RecvWindow, SendWindow};
+use crate::metrics;
 
 /// A connected TCP socket. One read and one write may be in flight at a time, beside each other.
 ///
@@ -85,7 +86,12 @@ impl Socket {
         self.watched.read.arm();
         let (result, buffer) = self.watched.stream.read(buffer, room).await;
         self.watched.read.disarm();
-        window.filled(buffer, *result.as_ref().unwrap_or(&0));
+        let bytes = *result.as_ref().unwrap_or(&0);
+        metrics::count(|here| {
+            here.socket_reads.add(1);
+            here.socket_bytes_in.add(bytes as u64);
+        });
+        window.filled(buffer, bytes);
         self.watched.judge_read(result)
     }
 
@@ -105,6 +111,10 @@ impl Socket {
             self.watched.write.arm();
             let (written, back) = self.watched.stream.write(buffer, pending.clone()).await;
             buffer = back;
+            metrics::count(|here| {
+                here.socket_writes.add(1);
+                here.socket_bytes_out.add(*written.as_ref().unwrap_or(&0) as u64);
+            });
             match written {
                 Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
                 Ok(bytes) => pending.start += bytes,

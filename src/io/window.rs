@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::buffer::Buffer;
+use crate::metrics;
 
 /// Bytes that came from a socket, filled at the end and consumed from the front.
 #[derive(Debug, Default)]
@@ -60,7 +61,7 @@ impl RecvWindow {
         let taken = bytes.len().min(self.buffer.capacity() - self.end);
         self.buffer.bytes_mut()[self.end..self.end + taken].copy_from_slice(&bytes[..taken]);
         self.end += taken;
-        self.copied_bytes += taken as u64;
+        self.count_copied(taken);
         taken
     }
 
@@ -73,8 +74,9 @@ impl RecvWindow {
         let old = std::mem::replace(&mut self.buffer, buffer);
         let unread = &old.bytes()[self.start..self.end];
         self.buffer.bytes_mut()[..unread.len()].copy_from_slice(unread);
-        self.copied_bytes += unread.len() as u64;
-        (self.start, self.end) = (0, unread.len());
+        let unread_bytes = unread.len();
+        self.count_copied(unread_bytes);
+        (self.start, self.end) = (0, unread_bytes);
         old
     }
 
@@ -96,10 +98,15 @@ impl RecvWindow {
         self.end += bytes;
     }
 
+    fn count_copied(&mut self, bytes: usize) {
+        self.copied_bytes += bytes as u64;
+        metrics::count_copied(bytes);
+    }
+
     fn move_to_front(&mut self) {
         if self.start > 0 {
             self.buffer.bytes_mut().copy_within(self.start..self.end, 0);
-            self.copied_bytes += (self.end - self.start) as u64;
+            self.count_copied(self.end - self.start);
             self.end -= self.start;
             self.start = 0;
         }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::auth::Tokens;
 use crate::limits::ServerLimits;
+use crate::metrics::Registry;
 use crate::server::{self, Plan, Stop};
 use crate::tls::{ClientTls, ServerTls};
 use crate::wire::Version;
@@ -38,6 +39,8 @@ pub struct Config {
     pub worker_wire: Version,
     /// Limits of connections and requests.
     pub limits: ServerLimits,
+    /// Where it counts; [`crate::exchange::registry`] makes one.
+    pub metrics: Registry,
 }
 
 /// Serves until `stop` says otherwise; `on_listening` hears the address once it serves.
@@ -46,11 +49,13 @@ pub struct Config {
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let Config { plan, tls, tokens, workers, worker_tls, worker_wire, limits } = config;
+    let Config { plan, tls, tokens, workers, worker_tls, worker_wire, limits, metrics } = config;
     let shared = Arc::new(Shared { tls, tokens, worker_wire, limits });
+    let count = workers.len() as u64;
+    metrics.gauge("workers", "Workers that are configured.", move || count);
     let make = |context| {
         let upstreams = Upstreams::new(Fleet::new(&workers), worker_tls.clone());
         Master::new(context, Arc::clone(&shared), upstreams)
     };
-    server::run(&plan, stop, make, on_listening)
+    server::run(&plan, stop, &metrics, make, on_listening)
 }

@@ -1,8 +1,9 @@
 //! The head of a worker's answer, and its form for the client.
 
+use crate::exchange::End;
 use crate::transport::{ReadHalf, StreamError};
 use crate::wire::{
-    Code, Failure, REPLY_HEADER_BYTES, REPLY_V1_0_HEADER_BYTES, ReplyHeader, Version,
+    Failure, REPLY_HEADER_BYTES, REPLY_V1_0_HEADER_BYTES, ReplyHeader, Version,
     encode_reply_v1_0_header, parse_reply_v1_0_header,
 };
 
@@ -13,8 +14,7 @@ const FAILURE_TEXT_MAX: u64 = 64 * 1024;
 pub(super) struct ClientReply {
     pub(super) head: Vec<u8>,
     pub(super) relay_bytes: u64,
-    /// `OK` or the name of the failure, for the access line.
-    pub(super) code: &'static str,
+    pub(super) end: End,
     pub(super) convert_us: u32,
 }
 
@@ -49,7 +49,7 @@ async fn read_v1_0(worker: &mut ReadHalf<'_>) -> Result<ClientReply, NoReply> {
     let mut head = [0; REPLY_V1_0_HEADER_BYTES];
     worker.read_exact(&mut head).await?;
     let relay_bytes = parse_reply_v1_0_header(&head);
-    Ok(ClientReply { head: head.to_vec(), relay_bytes, code: "ANSWERED", convert_us: 0 })
+    Ok(ClientReply { head: head.to_vec(), relay_bytes, end: End::Answered, convert_us: 0 })
 }
 
 async fn read_v1_1(
@@ -59,10 +59,7 @@ async fn read_v1_1(
     let mut bytes = [0; REPLY_HEADER_BYTES];
     worker.read_exact(&mut bytes).await?;
     let header = ReplyHeader::parse(&bytes).map_err(|error| NoReply::Garbled(error.to_string()))?;
-    let code = match header.status {
-        0 => "OK",
-        number => Code::from_number(number).map_or("UNKNOWN", Code::name),
-    };
+    let end = End::from_status(header.status);
     let convert_us = header.convert_us;
     let (head, relay_bytes) = match (client_wire, header.status) {
         (Version::V1_1, _) => (bytes.to_vec(), header.body_bytes),
@@ -71,7 +68,7 @@ async fn read_v1_1(
         }
         (Version::V1_0, number) => (read_failure(worker, number, &header).await?, 0),
     };
-    Ok(ClientReply { head, relay_bytes, code, convert_us })
+    Ok(ClientReply { head, relay_bytes, end, convert_us })
 }
 
 async fn read_failure(

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use super::tunnel::{Outcome, Tunnel};
 use super::upstream::{Upstream, Upstreams};
 use crate::auth::Tokens;
-use crate::exchange::{self, Head, Next, Refusal, Strangers};
+use crate::exchange::{self, End, Head, Next, Refusal, Strangers};
 use crate::io::Socket;
 use crate::limits::ServerLimits;
+use crate::metrics::{self, InFlight};
 use crate::server::{Context, Service};
 use crate::tls::ServerTls;
 use crate::transport::{StreamError, TlsStream};
@@ -114,6 +115,7 @@ impl Master {
                 return self.refuse(client, &refusal).await;
             }
         };
+        let _in_flight = InFlight::begin(head.header.body_bytes());
         let shared = &self.shared;
         let (worker_wire, limits) = (shared.worker_wire, &shared.limits);
         let tunnel = Tunnel { pool: &self.context.pool, head, worker_wire, limits };
@@ -144,6 +146,7 @@ impl Master {
 
     async fn refuse(&self, client: &mut TlsStream, refusal: &Refusal) -> Result<Next, StreamError> {
         let Failure { code, message, .. } = &refusal.failure;
+        End::Failed(*code).count(None);
         tracing::info!(peer = %client.peer(), code = code.name(), message, "refused");
         exchange::refuse(client, refusal, &self.shared.limits).await
     }
@@ -154,12 +157,9 @@ impl Master {
         client: &mut TlsStream,
         head: &Head,
     ) -> Result<Next, StreamError> {
-        let text = format!(
-            "role=master\nversion={}\nworkers={}\nin_flight={}\n",
-            env!("CARGO_PKG_VERSION"),
-            self.upstreams.fleet().count(),
-            self.upstreams.fleet().connected(),
-        );
+        let lines = self.context.metrics.snapshot().lines();
+        let text = format!("role=master\nversion={}\n{lines}", env!("CARGO_PKG_VERSION"));
+        End::Done.count(Some(head.operation));
         let reply = ReplyHeader {
             status: 0,
             checksum: head.options.checksum.of(text.as_bytes()),
@@ -193,14 +193,19 @@ fn log_access(
     worker: &str,
     started: Instant,
 ) {
-    let (code, bytes_out, convert_us) = outcome.map_or(("CLIENT_GONE", 0, 0), |outcome| {
-        (outcome.code, outcome.bytes_out, outcome.convert_us)
+    let (end, bytes_out, convert_us) = outcome.map_or((End::ClientGone, 0, 0), |outcome| {
+        (outcome.end, outcome.bytes_out, outcome.convert_us)
+    });
+    end.count_since(head.operation, started, convert_us);
+    metrics::count(|here| {
+        here.body_bytes_in.add(head.header.body_bytes());
+        here.body_bytes_out.add(bytes_out);
     });
     tracing::info!(
         peer = %client.peer(),
         id = head.options.id.as_deref(),
         operation = head.operation.name(),
-        code,
+        code = end.name(),
         bytes_in = head.header.body_bytes(),
         bytes_out,
         convert_us,

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::time::error::Elapsed;
 
 use super::reply::{self, ClientReply, NoReply};
-use crate::exchange::{Head, Next};
+use crate::exchange::{End, Head, Next};
 use crate::io::{Buffer, BufferPool};
 use crate::limits::ServerLimits;
 use crate::transport::{ReadHalf, Relay, RelayError, StreamError, TlsStream, WriteHalf};
@@ -29,7 +29,7 @@ pub(super) struct Tunnel<'a> {
 /// What became of a request, for the access line.
 pub(super) struct Outcome {
     pub(super) next: Next,
-    pub(super) code: &'static str,
+    pub(super) end: End,
     pub(super) bytes_out: u64,
     pub(super) convert_us: u32,
 }
@@ -164,7 +164,7 @@ impl Tunnel<'_> {
         }
         Ok(Outcome {
             next: Next::Keep,
-            code: reply.code,
+            end: reply.end,
             bytes_out: reply.relay_bytes,
             convert_us: reply.convert_us,
         })
@@ -206,8 +206,8 @@ impl Tunnel<'_> {
             Version::V1_1 => failure.reply_v1_1(self.head.options.checksum),
         };
         client.write_all(&bytes).await?;
-        let code = failure.code.name();
-        Ok(Outcome { next: Next::Keep, code, bytes_out: bytes.len() as u64, convert_us: 0 })
+        let end = End::Failed(failure.code);
+        Ok(Outcome { next: Next::Keep, end, bytes_out: bytes.len() as u64, convert_us: 0 })
     }
 }
 

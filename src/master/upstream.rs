@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::fleet::{Fleet, Outstanding, Reached, Worker};
 use crate::io::{Driver, Socket};
 use crate::limits::ServerLimits;
+use crate::metrics;
 use crate::tls::ClientTls;
 use crate::transport::{StreamError, TlsStream};
 use crate::wire::{Code, Failure};
@@ -34,10 +35,6 @@ impl Upstreams {
         Self { fleet, tls }
     }
 
-    pub(super) fn fleet(&self) -> &Fleet {
-        &self.fleet
-    }
-
     /// Connects to the worker that is to be asked first, and to the next one where it cannot be
     /// reached. Nothing of the request has been sent yet, so that costs only time, and that only
     /// once in a while: a worker that was missed is asked last for a time.
@@ -49,9 +46,15 @@ impl Upstreams {
         for worker in self.fleet.candidates() {
             let outstanding = Outstanding::with(worker.clone());
             match self.connect_to(&worker, driver, limits).await {
-                Ok(stream) => return Ok(Upstream { stream, reached: outstanding.reached() }),
+                Ok(stream) => {
+                    metrics::count(|here| here.upstream_opened.add(1));
+                    return Ok(Upstream { stream, reached: outstanding.reached() });
+                }
                 // The address is for the operator and not for the client.
-                Err(error) => worker.missed(&error),
+                Err(error) => {
+                    metrics::count(|here| here.upstream_failed.add(1));
+                    worker.missed(&error);
+                }
             }
         }
         Err(Failure::new(

@@ -17,6 +17,7 @@ pub use lifecycle::{Lifecycle, Phase, Stop};
 
 use crate::io::{BUFFER_BYTES, BufferPool, Driver, Listener, Socket, Which};
 use crate::io::{listen, shutdown_sockets, spawn};
+use crate::metrics::{self, Registry};
 
 /// What a server runs on.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Context {
     pub driver: Driver,
     /// The thread's buffers.
     pub pool: BufferPool,
+    /// What all threads of the server count.
+    pub metrics: Registry,
     stop: Stop,
 }
 
@@ -60,7 +63,7 @@ impl Context {
 }
 
 /// Serves until `stop` says otherwise. `on_listening` hears the address once every thread is ready;
-/// `make` builds each thread's service.
+/// `make` builds each thread's service. What the threads count goes to `metrics`.
 ///
 /// # Errors
 ///
@@ -68,6 +71,7 @@ impl Context {
 pub fn run<S: Service>(
     plan: &Plan,
     stop: &Stop,
+    metrics: &Registry,
     make: impl Fn(Context) -> S + Sync,
     on_listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
@@ -80,7 +84,9 @@ pub fn run<S: Service>(
             let (listener, ready) = (listener.try_clone()?, ready.clone());
             let (stop, make) = (stop.clone(), &make);
             let body = move || {
-                let ended = plan.driver.run(serve_thread(plan, listener, stop, make, &ready));
+                metrics.enter();
+                let serving = serve_thread(plan, listener, stop, metrics, make, &ready);
+                let ended = plan.driver.run(serving);
                 if let Err(error) | Ok(Err(error)) = ended {
                     // Nobody listens any more where the first failure was heard already.
                     let _ = ready.send(Err(error));
@@ -111,6 +117,7 @@ async fn serve_thread<S: Service>(
     plan: &Plan,
     listener: std::net::TcpListener,
     mut stop: Stop,
+    metrics: &Registry,
     make: &impl Fn(Context) -> S,
     ready: &mpsc::Sender<io::Result<()>>,
 ) -> io::Result<()> {
@@ -120,7 +127,9 @@ async fn serve_thread<S: Service>(
         tracing::warn!("{warning}");
     }
     tracing::debug!(driver = %plan.driver, ?pool, "ready");
-    let context = Context { driver: plan.driver, pool, stop: stop.clone() };
+    metrics::count(|here| here.buffers_pooled.add(pool.count() as u64));
+    let context =
+        Context { driver: plan.driver, pool, metrics: metrics.clone(), stop: stop.clone() };
     let service = Rc::new(make(context));
     // The receiver is gone only where another thread has failed, and then a stop follows.
     let _ = ready.send(Ok(()));
@@ -130,6 +139,7 @@ async fn serve_thread<S: Service>(
         async move { accepting_ends.reached(Phase::Draining).await },
         |socket| {
             if open.count.get() >= plan.connections_max {
+                metrics::count(|here| here.connections_refused.add(1));
                 tracing::warn!(peer = %socket.peer(), max = plan.connections_max, "full");
                 return;
             }
@@ -175,6 +185,7 @@ struct OpenGuard(Open);
 impl Open {
     fn enter(&self) -> OpenGuard {
         self.count.set(self.count.get() + 1);
+        metrics::count(|here| here.connections_accepted.add(1));
         OpenGuard(self.clone())
     }
 
@@ -188,6 +199,7 @@ impl Open {
 impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.0.count.set(self.0.count.get() - 1);
+        metrics::count(|here| here.connections_closed.add(1));
         self.0.emptied.notify_one();
     }
 }

@@ -8,6 +8,7 @@ mod backend;
 mod checksum;
 mod commit;
 mod directory;
+mod ended;
 mod error;
 mod get;
 mod name;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 pub use backend::Files;
 pub use commit::Durability;
 pub use directory::{Directory, Draft, Found};
+pub use ended::registry;
 pub use error::StoreError;
 pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use numbers::{Summariser, Summary, SummaryError, parse_line, python_repr};
@@ -37,6 +39,7 @@ pub use usage::Usage;
 
 use crate::auth::Tokens;
 use crate::limits::ServerLimits;
+use crate::metrics::Registry;
 use crate::server::{self, Plan, Stop};
 use crate::tls::ServerTls;
 use backend::Backend;
@@ -86,6 +89,8 @@ pub struct Config {
     pub connections: Connections,
     /// How a summary is answered.
     pub summary: SummaryForm,
+    /// Where it counts; [`registry`] makes one.
+    pub metrics: Registry,
 }
 
 /// Serves `files` until `stop` says otherwise; `on_listening` hears the address
@@ -101,8 +106,8 @@ pub fn run(
     on_listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
     let backend = Backend::start(files.into(), &config)?;
-    let plan = config.plan.clone();
+    let (plan, metrics) = (config.plan.clone(), config.metrics.clone());
     let shared = Arc::new(Shared::new(config, backend));
     let make = |context| Store::new(context, Arc::clone(&shared));
-    server::run(&plan, stop, make, on_listening)
+    server::run(&plan, stop, &metrics, make, on_listening)
 }

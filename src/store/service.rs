@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::backend::{Backend, Local};
 use super::commit::Change;
+use super::ended;
 use super::name::{Name, NameError};
 use super::peers::{PeerGuard, Peers};
 use super::protocol::{Answer, Request, RequestHead};
@@ -177,6 +178,7 @@ impl Store {
                 Ok(Next::Keep)
             }
             Request::Unknown => {
+                ended::count("UNKNOWN", Answer::Unknown);
                 stream.write_all(&[Answer::Unknown.byte()]).await?;
                 tracing::debug!(peer = %stream.peer(), "unknown operation");
                 Ok(Next::Keep)
@@ -244,6 +246,8 @@ pub(super) fn log_access(
     bytes: u64,
     started: Instant,
 ) {
+    ended::count(op, Answer::Done);
+    ended::took(started);
     let (name, us) = (name.map(Name::as_str), started.elapsed().as_micros());
     tracing::info!(peer = %stream.peer(), op, name, code = "DONE", bytes, us, "request");
 }
@@ -254,6 +258,7 @@ pub(super) fn log_refusal(
     name: Option<&Name>,
     error: &StoreError,
 ) {
+    ended::count(op, error.answer());
     let (peer, name, code) = (stream.peer(), name.map(Name::as_str), error.answer().name());
     if error.is_grave() {
         tracing::error!(%peer, op, name, code, %error, "request failed");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{HANDSHAKE_WINDOW_BYTES, IDLE_WINDOW_BYTES, RECORD_PLAIN_MAX, StreamError};
 use crate::io::{Buffer, RecvWindow, SendWindow, Socket};
+use crate::metrics;
 use crate::tls::{Progress, RECORD_OVERHEAD_BYTES, TlsSession};
 
 /// Type, version and length in front of every record.
@@ -277,6 +278,7 @@ impl Spare {
             self.start = 0;
         }
         self.bytes.extend_from_slice(plain);
+        metrics::count_copied(plain.len());
     }
 
     pub(super) fn take(&mut self, limit: u64, sink: &mut dyn FnMut(&[u8])) -> usize {

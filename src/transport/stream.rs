@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::halves::{Spare, fill};
 use super::{HANDSHAKE_WINDOW_BYTES, ReadHalf, StreamError, WriteHalf};
 use crate::io::{Buffer, RecvWindow, SendWindow, Socket};
+use crate::metrics;
 use crate::tls::{ClientTls, Progress, ServerTls, TlsError, TlsSession};
 
 /// A TLS connection whose handshake is done.
@@ -35,7 +36,15 @@ impl TlsStream {
         let session = TlsSession::server(tls)?;
         // Until the peer says something, a drain owes it nothing.
         socket.set_idle(true);
-        Self::handshake(socket, session, timeout).await
+        let accepted = Self::handshake(socket, session, timeout).await;
+        metrics::count(|here| match &accepted {
+            Ok(stream) => {
+                here.handshakes_done.add(1);
+                here.handshakes_resumed.add(stream.session.borrow().is_resumed().into());
+            }
+            Err(_) => here.handshakes_failed.add(1),
+        });
+        accepted
     }
 
     /// Takes the client's side of the handshake, within `timeout`.

@@ -93,7 +93,7 @@ impl Code {
 
     /// The name on the wire and in log lines.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::BadVersion => "BAD_VERSION",
             Self::Unauthorized => "UNAUTHORIZED",

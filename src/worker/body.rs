@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::exchange::Head;
+use crate::metrics::Registry;
 use crate::transport::{StreamError, TlsStream};
 use crate::wire::{Code, Failure, Hasher};
 
@@ -20,7 +21,10 @@ const RETRY_AFTER_MS: u32 = 1_000;
 
 /// The memory that the bodies of a worker may take together. Clones share it.
 #[derive(Clone)]
-pub(super) struct Budget(Arc<Semaphore>);
+pub(super) struct Budget {
+    free: Arc<Semaphore>,
+    blocks: usize,
+}
 
 /// A body's share of the budget, free again when this is dropped.
 #[derive(Default)]
@@ -32,14 +36,25 @@ pub(super) struct Share {
 impl Budget {
     pub(super) fn new(bytes_max: u64) -> Self {
         let blocks = usize::try_from(bytes_max / BUDGET_BLOCK_BYTES).unwrap_or(usize::MAX);
-        Self(Arc::new(Semaphore::new(blocks.min(Semaphore::MAX_PERMITS))))
+        let blocks = blocks.min(Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(blocks)), blocks }
+    }
+
+    /// Shows what there is, and what is left of it, in `metrics`.
+    pub(super) fn show_in(&self, metrics: &Registry) {
+        let bytes = |blocks: usize| blocks as u64 * BUDGET_BLOCK_BYTES;
+        let (free, all) = (Arc::clone(&self.free), bytes(self.blocks));
+        metrics.gauge("memory_budget", "Bytes of bodies that may be held.", move || all);
+        metrics.gauge("memory_budget_left", "Bytes of bodies that may still come.", move || {
+            bytes(free.available_permits())
+        });
     }
 
     /// Raises `share` to `bytes`, if there is so much.
     fn raise(&self, share: &mut Share, bytes: u64) -> Result<(), Failure> {
         let missing = bytes.saturating_sub(share.bytes).div_ceil(BUDGET_BLOCK_BYTES);
         let blocks = u32::try_from(missing).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.0).try_acquire_many_owned(blocks).map_err(|_| {
+        let permit = Arc::clone(&self.free).try_acquire_many_owned(blocks).map_err(|_| {
             Failure::new(Code::Busy, format!("no memory for a body of {bytes} bytes now"))
                 .with_retry_after_ms(RETRY_AFTER_MS)
                 .with_hint("try again after the given time")

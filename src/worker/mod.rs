@@ -3,6 +3,7 @@
 //! Owns: what happens to a body between its arrival and the answer. Must never write any of it to
 //! disk, convert on a ring thread, or take memory for bytes that have not arrived.
 
+mod ages;
 mod body;
 mod service;
 mod slots;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crate::auth::Tokens;
 use crate::limits::{ConvertLimits, ServerLimits};
+use crate::metrics::Registry;
 use crate::server::{self, Plan, Stop};
 use crate::tls::ServerTls;
 use body::Budget;
@@ -33,6 +35,8 @@ pub struct Config {
     pub convert_limits: ConvertLimits,
     /// Conversions at once.
     pub slots: usize,
+    /// Where it counts; [`crate::exchange::registry`] makes one.
+    pub metrics: Registry,
 }
 
 /// Serves until `stop` says otherwise; `on_listening` hears the address once it serves.
@@ -41,10 +45,12 @@ pub struct Config {
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let Config { plan, tls, tokens, limits, convert_limits, slots } = config;
+    let Config { plan, tls, tokens, limits, convert_limits, slots, metrics } = config;
     let slots = Slots::start(slots, convert_limits)?;
     let budget = Budget::new(limits.bodies_bytes_max);
+    slots.show_in(&metrics);
+    budget.show_in(&metrics);
     let shared = Arc::new(Shared { tls, tokens, limits, slots, budget });
     let make = |context| Worker::new(context, Arc::clone(&shared));
-    server::run(&plan, stop, make, on_listening)
+    server::run(&plan, stop, &metrics, make, on_listening)
 }

@@ -8,9 +8,10 @@ use super::body::{self, Budget, ReceiveError};
 use super::slots::{Converted, Done, Slots, Work};
 use crate::auth::Tokens;
 use crate::convert::Target;
-use crate::exchange::{self, Head, Next, Refusal, Strangers};
+use crate::exchange::{self, End, Head, Next, Refusal, Strangers};
 use crate::io::{Buffer, Socket};
 use crate::limits::ServerLimits;
+use crate::metrics::{self, InFlight};
 use crate::server::{Context, Service};
 use crate::tls::ServerTls;
 use crate::transport::{StreamError, TlsStream};
@@ -90,12 +91,12 @@ impl Worker {
                 match self.receive_and_convert(stream, head, target).await {
                     Ok(done) => done,
                     Err(ReceiveError::Stream(error)) => {
-                        log_unserved(stream, head, "CLIENT_GONE", started);
+                        log_unserved(stream, head, End::ClientGone, started);
                         return Err(error);
                     }
                     Err(ReceiveError::Failed { failure, unread_bytes }) => {
                         let (version, checksum) = (head.version, head.options.checksum);
-                        log_unserved(stream, head, failure.code.name(), started);
+                        log_unserved(stream, head, End::Failed(failure.code), started);
                         let refusal = Refusal { version, failure, checksum, unread_bytes };
                         return exchange::refuse(stream, &refusal, &self.shared.limits).await;
                     }
@@ -116,6 +117,7 @@ impl Worker {
         target: Target,
     ) -> Result<Done, ReceiveError> {
         let limits = &self.shared.limits;
+        let _in_flight = InFlight::begin(head.header.body_bytes());
         let buffer = self.acquire().await.map_err(|failure| ReceiveError::Failed {
             failure,
             unread_bytes: Some(head.header.body_bytes()),
@@ -126,6 +128,7 @@ impl Worker {
         stream.detach();
         stream.socket().set_stall_limits(None, Some(limits.stall_timeout));
         let body = received?;
+        metrics::count(|here| here.body_bytes_in.add(body.bytes.len() as u64));
         if let Err(failure) = head.options.checksum.verify(head.header.checksum(), body.checksum) {
             return Ok(Done { result: Err(failure), convert_us: 0 });
         }
@@ -174,6 +177,7 @@ impl Worker {
             }
         }
         stream.write_all(&result.bytes).await?;
+        metrics::count(|here| here.body_bytes_out.add(result.bytes.len() as u64));
         stream.detach();
         Ok(())
     }
@@ -192,15 +196,8 @@ impl Worker {
 
     /// The answer to a status request: `key=value` lines.
     fn status(&self, head: &Head) -> Done {
-        let load = self.shared.slots.load();
-        let text = format!(
-            "role=worker\nversion={}\nslots={}\nbusy={}\nqueued={}\nlost={}\n",
-            env!("CARGO_PKG_VERSION"),
-            load.slots,
-            load.busy,
-            load.queued,
-            load.lost,
-        );
+        let lines = self.context.metrics.snapshot().lines();
+        let text = format!("role=worker\nversion={}\n{lines}", env!("CARGO_PKG_VERSION"));
         let checksum = head.options.checksum.of(text.as_bytes());
         Done { result: Ok(Converted { bytes: text.into_bytes(), checksum }), convert_us: 0 }
     }
@@ -230,12 +227,13 @@ async fn send_failure(
 }
 
 fn log_access(stream: &TlsStream, head: &Head, done: &Done, started: Instant) {
-    let code = done.result.as_ref().map_or_else(|failure| failure.code.name(), |_| "OK");
+    let end = done.result.as_ref().map_or_else(|failure| End::Failed(failure.code), |_| End::Done);
+    end.count_since(head.operation, started, done.convert_us);
     tracing::info!(
         peer = %stream.peer(),
         id = head.options.id.as_deref(),
         operation = head.operation.name(),
-        code,
+        code = end.name(),
         bytes_in = head.header.body_bytes(),
         bytes_out = done.result.as_ref().map_or(0, |result| result.bytes.len()),
         convert_us = done.convert_us,
@@ -245,12 +243,13 @@ fn log_access(stream: &TlsStream, head: &Head, done: &Done, started: Instant) {
 }
 
 /// The access line of a request whose body never came whole.
-fn log_unserved(stream: &TlsStream, head: &Head, code: &str, started: Instant) {
+fn log_unserved(stream: &TlsStream, head: &Head, end: End, started: Instant) {
+    end.count_since(head.operation, started, 0);
     tracing::info!(
         peer = %stream.peer(),
         id = head.options.id.as_deref(),
         operation = head.operation.name(),
-        code,
+        code = end.name(),
         bytes_in = head.header.body_bytes(),
         total_us = started.elapsed().as_micros(),
         "request"
@@ -259,5 +258,6 @@ fn log_unserved(stream: &TlsStream, head: &Head, code: &str, started: Instant) {
 
 fn log_refusal(stream: &TlsStream, refusal: &Refusal) {
     let Failure { code, message, .. } = &refusal.failure;
+    End::Failed(*code).count(None);
     tracing::info!(peer = %stream.peer(), code = code.name(), message, "refused");
 }

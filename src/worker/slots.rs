@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::ages::Ages;
 use super::body::Body;
 use crate::convert::{self, Options, Target};
 use crate::limits::ConvertLimits;
+use crate::metrics::Registry;
 use crate::wire::{ChecksumKind, Code, Failure};
 
 /// Jobs that may wait for each slot. At 10 ms a job the last one then waits about a third of a
@@ -38,6 +40,7 @@ struct Crew {
     /// Mean time of a conversion, each new one weighing an eighth. Two threads that finish at once
     /// may lose one sample, which a mean can bear.
     mean_us: AtomicU64,
+    ages: Ages,
 }
 
 /// A picture of the load.
@@ -103,6 +106,7 @@ impl Slots {
             busy: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
             mean_us: AtomicU64::new(0),
+            ages: Ages::default(),
         });
         for _ in 0..slots {
             crew.hire()?;
@@ -113,6 +117,7 @@ impl Slots {
     /// Does `work`, once a slot is free. A job that is still queued at its deadline is dropped; one
     /// that is running cannot be stopped, and its thread gets a replacement.
     pub(super) async fn convert(&self, work: Work, timeout: Duration) -> Done {
+        let _aging = self.crew.ages.begin();
         let (reply, answer) = oneshot::channel();
         let (state, deadline) = (Arc::new(State::default()), Instant::now() + timeout);
         let job = Job { work, state: Arc::clone(&state), deadline, reply };
@@ -131,8 +136,19 @@ impl Slots {
         Done { result: Err(failure), convert_us }
     }
 
-    pub(super) fn load(&self) -> Load {
-        self.crew.load()
+    /// Shows the load in `metrics`.
+    pub(super) fn show_in(&self, metrics: &Registry) {
+        let gauge = |name, help, read: fn(&Crew) -> u64| {
+            let crew = Arc::clone(&self.crew);
+            metrics.gauge(name, help, move || read(&crew));
+        };
+        gauge("slots", "Conversions at once.", |crew| crew.slots as u64);
+        gauge("busy", "Slots that convert.", |crew| crew.load().busy as u64);
+        gauge("queued", "Conversions that wait for a slot.", |crew| crew.load().queued as u64);
+        gauge("lost", "Threads in a conversion past its time.", |crew| crew.load().lost as u64);
+        gauge("oldest_job_ms", "Age of the oldest conversion, waiting or running.", |crew| {
+            u64::try_from(crew.ages.oldest().as_millis()).unwrap_or(u64::MAX)
+        });
     }
 }
 

@@ -111,6 +111,7 @@ pub fn start_with(
         durability: Durability::default(),
         connections: Connections::default(),
         summary: SummaryForm::default(),
+        metrics: store::registry(),
     };
     let mut limits = StoreLimits::default();
     change(&mut config, &mut limits);

@@ -175,6 +175,7 @@ pub fn start_worker(setup: &Setup, pki: &Pki) -> Server {
         limits: setup.limits,
         convert_limits: ConvertLimits::default(),
         slots: setup.slots,
+        metrics: fxsrv::exchange::registry(),
     };
     Server::start(move |stop, sender| {
         worker::run(config, stop, |address| sender.send(address).unwrap()).unwrap();
@@ -196,6 +197,7 @@ pub fn start_master(setup: &Setup, pki: &Pki, workers: Vec<String>) -> Server {
         .unwrap(),
         worker_wire: setup.worker_wire,
         limits: setup.limits,
+        metrics: fxsrv::exchange::registry(),
     };
     Server::start(move |stop, sender| {
         master::run(config, stop, |address| sender.send(address).unwrap()).unwrap();

@@ -38,9 +38,4 @@ impl Fleet {
     pub(super) fn count(&self) -> usize {
         self.all.len()
     }
-
-    /// Requests of this thread that have reached any of them.
-    pub(super) fn connected(&self) -> usize {
-        self.all.iter().map(|worker| worker.connected()).sum()
-    }
 }

@@ -16,8 +16,6 @@ pub(in crate::master) struct Worker {
     address: String,
     /// Requests of this thread that are with it, or on their way to it.
     outstanding: Cell<usize>,
-    /// Those that have reached it.
-    connected: Cell<usize>,
     down: Cell<Option<Down>>,
 }
 
@@ -30,12 +28,7 @@ struct Down {
 
 impl Worker {
     pub(super) fn new(address: &str) -> Self {
-        Self {
-            address: address.to_owned(),
-            outstanding: Cell::new(0),
-            connected: Cell::new(0),
-            down: Cell::new(None),
-        }
+        Self { address: address.to_owned(), outstanding: Cell::new(0), down: Cell::new(None) }
     }
 
     pub(in crate::master) fn address(&self) -> &str {
@@ -44,10 +37,6 @@ impl Worker {
 
     pub(super) fn outstanding(&self) -> usize {
         self.outstanding.get()
-    }
-
-    pub(super) fn connected(&self) -> usize {
-        self.connected.get()
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -84,7 +73,6 @@ impl Outstanding {
     /// The request has reached its worker.
     pub(in crate::master) fn reached(self) -> Reached {
         self.0.reached();
-        self.0.connected.set(self.0.connected.get() + 1);
         Reached(self)
     }
 }
@@ -95,18 +83,11 @@ impl Drop for Outstanding {
     }
 }
 
-/// Counts a request that has reached its worker until it is dropped.
+/// A request that has reached its worker.
 pub(in crate::master) struct Reached(Outstanding);
 
 impl Reached {
     pub(in crate::master) fn worker(&self) -> &Worker {
         &self.0.0
-    }
-}
-
-impl Drop for Reached {
-    fn drop(&mut self) {
-        let connected = &self.0.0.connected;
-        connected.set(connected.get() - 1);
     }
 }
