@@ -366,3 +366,32 @@ fn the_status_of_master_counts_its_workers() {
         assert!(text.starts_with("role=master\n") && text.contains("workers=1\n"), "{text}");
     });
 }
+
+#[test]
+fn the_status_is_of_all_threads_and_tells_what_became_of_requests() {
+    on_both(|mut setup| {
+        setup.threads = 2;
+        let cluster = Cluster::start(&setup);
+        // The kernel gives connections to either thread.
+        for _ in 0..8 {
+            let mut client = cluster.connect();
+            client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+            assert_eq!(client.reply_v1_1().status, 0);
+        }
+        let mut client = cluster.connect();
+        client.send(&header(*b"v1.1", "wrong", TO_PDF, b""));
+        assert_eq!(client.reply_v1_1().status, 2);
+        let status = cluster.status();
+        for line in [
+            "threads=2",
+            "requests_pdf_OK=8",
+            "requests_none_UNAUTHORIZED=1",
+            "auth_failures=1",
+            "total_us_count=8",
+            "convert_us_count=8",
+            "in_flight=0",
+        ] {
+            assert!(status.lines().any(|own| own == line), "{line} in {status}");
+        }
+    });
+}

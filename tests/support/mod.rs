@@ -101,6 +101,7 @@ pub struct Setup {
     pub workers: Option<Vec<String>>,
     pub slots: usize,
     pub buffers: usize,
+    pub threads: usize,
 }
 
 impl Setup {
@@ -112,6 +113,7 @@ impl Setup {
             workers: None,
             slots: 2,
             buffers: 32,
+            threads: 1,
         }
     }
 }
@@ -208,7 +210,7 @@ pub fn plan(setup: &Setup) -> Plan {
     Plan {
         listen: "127.0.0.1:0".parse().unwrap(),
         driver: setup.driver,
-        threads: 1,
+        threads: setup.threads,
         buffers: setup.buffers,
         connections_max: setup.limits.connections_max,
         grace: Duration::from_secs(10),
@@ -233,6 +235,13 @@ impl Cluster {
 
     pub fn connect(&self) -> Client {
         Client::connect(&self.pki, self.master.address)
+    }
+
+    /// The master's status, over a connection of its own.
+    pub fn status(&self) -> String {
+        let mut asking = self.connect();
+        asking.send(&header(*b"v1.1", TOKEN, 0, b""));
+        String::from_utf8(asking.reply_v1_1().body).unwrap()
     }
 }
 
