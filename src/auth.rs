@@ -184,6 +184,15 @@ pub enum Tokens {
 }
 
 impl Tokens {
+    /// One that is accepted, to be shown to a server that accepts the same.
+    #[must_use]
+    pub fn any(&self) -> Option<&Token> {
+        match self {
+            Self::Open => None,
+            Self::Only(tokens) => tokens.first(),
+        }
+    }
+
     /// Whether the field of a header holds an accepted token. NULs are stripped on both ends first.
     ///
     /// The time depends on the number of accepted tokens and on the field, which the sender knows,

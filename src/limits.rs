@@ -111,6 +111,51 @@ impl Default for ServerLimits {
     }
 }
 
+/// How a master watches its workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FleetLimits {
+    /// Between two checks of a worker. One costs a handshake on either side: about 1 ms of CPU.
+    pub check_interval: Duration,
+    /// One check, from connecting to the last byte of the answer.
+    pub check_timeout: Duration,
+    /// Failures in a row after which a worker is down: 3 within a second and a half do not happen
+    /// by chance, and longer than that requests would find it out one by one.
+    pub fails_to_down: u32,
+    /// Answers in a row after which it is up again.
+    pub passes_to_up: u32,
+    /// Checks at once: more than that fall due together only where many workers hang.
+    pub checks_max: usize,
+    /// Between two look-ups of the name whose addresses are workers.
+    pub lookup_interval: Duration,
+    /// Longest answer to a check. Ours have under 1 KiB.
+    pub report_bytes_max: u64,
+    /// How long a worker is asked after the others because it had no room, whatever it says.
+    pub busy_max: Duration,
+    /// Workers that are asked for one request, one after the other.
+    pub attempts_max: usize,
+}
+
+impl FleetLimits {
+    /// The defaults, where a constant is needed.
+    pub const DEFAULT: Self = Self {
+        check_interval: Duration::from_secs(1),
+        check_timeout: Duration::from_secs(2),
+        fails_to_down: 3,
+        passes_to_up: 2,
+        checks_max: 32,
+        lookup_interval: Duration::from_secs(10),
+        report_bytes_max: 64 * 1024,
+        busy_max: Duration::from_secs(2),
+        attempts_max: 4,
+    };
+}
+
+impl Default for FleetLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 /// Limits of a file store beside those of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreLimits {

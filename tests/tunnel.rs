@@ -142,7 +142,7 @@ fn the_next_worker_is_tried_where_one_cannot_be_reached() {
         let worker = start_worker(&setup, &pki);
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let workers = vec![closed.to_string(), worker.address.to_string()];
-        let master = start_master(&setup, &pki, workers);
+        let master = start_master(&setup, &pki, &workers);
         for _ in 0..4 {
             let mut client = Client::connect(&pki, master.address);
             client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
@@ -151,26 +151,37 @@ fn the_next_worker_is_tried_where_one_cannot_be_reached() {
     });
 }
 
-/// A worker's place taken by somebody who takes the handshake and the request, and then leaves.
+type Stranger = rustls::StreamOwned<rustls::ServerConnection, std::net::TcpStream>;
+
+/// A worker's place taken by somebody else, for as long as the process lives. The master's checks
+/// come to it as well as the request.
+fn stand_in(pki: &Pki, serve: fn(&mut Stranger)) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let config = pki.outside_server();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut tls = rustls::StreamOwned::new(connection, socket.unwrap());
+            std::thread::spawn(move || serve(&mut tls));
+        }
+    });
+    address
+}
+
+/// Somebody who takes the handshake and the request, and then leaves.
 #[test]
 fn a_worker_that_dies_is_answered_for() {
     on_both(|setup| {
         let pki = Pki::new();
-        let dying = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = dying.local_addr().unwrap().to_string();
-        let config = pki.outside_server();
-        let stand_in = std::thread::spawn(move || {
-            let (socket, _) = dying.accept().unwrap();
-            let connection = rustls::ServerConnection::new(config).unwrap();
-            let mut tls = rustls::StreamOwned::new(connection, socket);
-            tls.read_exact(&mut [0; 95]).unwrap();
+        let address = stand_in(&pki, |tls| {
+            let _ = tls.read_exact(&mut [0; 95]);
         });
-        let master = start_master(&setup, &pki, vec![address]);
+        let master = start_master(&setup, &pki, &[address]);
         let mut client = Client::connect(&pki, master.address);
         client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         let reply = client.reply_v1_1();
         assert_eq!(reply.status, 13, "{reply:?}");
-        stand_in.join().unwrap();
     });
 }
 
@@ -180,22 +191,14 @@ fn a_worker_that_hangs_is_answered_for_at_the_deadline() {
     on_both(|mut setup| {
         setup.limits.request_timeout = Duration::from_millis(300);
         let pki = Pki::new();
-        let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = hanging.local_addr().unwrap().to_string();
-        let config = pki.outside_server();
-        let stand_in = std::thread::spawn(move || {
-            let (socket, _) = hanging.accept().unwrap();
-            let connection = rustls::ServerConnection::new(config).unwrap();
-            let mut tls = rustls::StreamOwned::new(connection, socket);
-            let mut rest = Vec::new();
-            // Until the master gives up.
-            let _ = tls.read_to_end(&mut rest);
+        // Until the master gives up.
+        let address = stand_in(&pki, |tls| {
+            let _ = tls.read_to_end(&mut Vec::new());
         });
-        let master = start_master(&setup, &pki, vec![address]);
+        let master = start_master(&setup, &pki, &[address]);
         let mut client = Client::connect(&pki, master.address);
         client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
         assert_eq!(client.reply_v1_1().status, 10);
-        stand_in.join().unwrap();
     });
 }
 

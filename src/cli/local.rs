@@ -10,8 +10,9 @@ use super::serve::plan;
 use crate::auth::{Token, Tokens};
 use crate::config::Running;
 use crate::io::Driver;
-use crate::limits::ConvertLimits;
-use crate::server::{Lifecycle, Phase, Stop};
+use crate::limits::{ConvertLimits, FleetLimits};
+use crate::master::{WorkerList, WorkerSpec};
+use crate::server::{Changing, Lifecycle, Phase, Stop};
 use crate::tls::{ClientAuth, ClientTls, Identity, Roots, ServerTls, Trust, Versions};
 use crate::wire::Version;
 use crate::{master, worker};
@@ -41,6 +42,8 @@ pub(super) struct Tiers {
     master: Hosted,
     workers: Vec<Hosted>,
     life: Lifecycle,
+    /// The workers' own: what a master has in flight when it drains needs them.
+    workers_life: Lifecycle,
 }
 
 /// A server on a thread of this process.
@@ -52,19 +55,21 @@ struct Hosted {
 impl Tiers {
     /// Starts the workers, then the master.
     pub(super) fn start(parts: &Parts, life: Lifecycle) -> Result<Self, Fail> {
+        let workers_life = Lifecycle::default();
         let mut workers = Vec::with_capacity(parts.workers);
         for _ in 0..parts.workers {
             let config = parts.worker()?;
-            workers.push(host("worker", &life, move |stop, tell| {
+            workers.push(host("worker", &workers_life, move |stop, tell| {
                 worker::run(config, stop, |address| tell_address(&tell, address))
             })?);
         }
-        let addresses = workers.iter().map(|worker| worker.address.to_string()).collect();
+        let spec = |worker: &Hosted| WorkerSpec { address: worker.address.into(), weight: 1 };
+        let addresses = workers.iter().map(spec).collect();
         let config = parts.master(addresses)?;
         let master = host("master", &life, move |stop, tell| {
             master::run(config, stop, |address| tell_address(&tell, address))
         })?;
-        Ok(Self { master, workers, life })
+        Ok(Self { master, workers, life, workers_life })
     }
 
     /// Where clients connect.
@@ -72,11 +77,10 @@ impl Tiers {
         self.master.address
     }
 
-    /// Waits until the master has ended, then ends the workers: what the master still has in flight
-    /// during a drain needs them.
+    /// Waits until the master has ended, then ends the workers.
     pub(super) fn wait(self) -> Result<(), Fail> {
         let ended = self.master.join();
-        self.life.request(Phase::Stopped);
+        self.workers_life.request(Phase::Stopped);
         self.workers.into_iter().map(Hosted::join).fold(ended, Result::and)
     }
 
@@ -92,8 +96,10 @@ impl Parts {
         let masters = ClientAuth::Required(&self.roots);
         Ok(worker::Config {
             plan: plan((Ipv4Addr::LOCALHOST, 0).into(), self.driver, &self.running),
-            tls: ServerTls::new(&self.server, masters, Versions::Tls13)?,
-            tokens: Tokens::Open,
+            live: Changing::fixed(worker::Live {
+                tls: ServerTls::new(&self.server, masters, Versions::Tls13)?,
+                tokens: Tokens::Open,
+            }),
             limits: self.running.limits,
             convert_limits: ConvertLimits::default(),
             slots: self.slots,
@@ -101,17 +107,20 @@ impl Parts {
         })
     }
 
-    fn master(&self, workers: Vec<String>) -> Result<master::Config, Fail> {
+    fn master(&self, workers: Vec<WorkerSpec>) -> Result<master::Config, Fail> {
         let trust = Trust::Roots(&self.roots);
         Ok(master::Config {
             plan: plan(self.listen, self.driver, &self.running),
-            tls: ServerTls::new(&self.server, ClientAuth::None, Versions::Tls12And13)?,
-            tokens: Tokens::Only(vec![self.token.clone()]),
-            workers,
-            worker_tls: ClientTls::new(trust, Some(&self.client), Versions::Tls13)?,
+            live: Changing::fixed(master::Live {
+                tls: ServerTls::new(&self.server, ClientAuth::None, Versions::Tls12And13)?,
+                tokens: Tokens::Only(vec![self.token.clone()]),
+                workers: WorkerList { named: workers, dns: None },
+                worker_tls: ClientTls::new(trust, Some(&self.client), Versions::Tls13)?,
+            }),
             worker_wire: Version::V1_1,
             limits: self.running.limits,
             metrics: crate::exchange::registry(),
+            fleet_limits: FleetLimits::default(),
         })
     }
 }

@@ -6,8 +6,8 @@ use super::term;
 use crate::auth::Tokens;
 use crate::config::{File, MasterKeys, Running, WorkerWire};
 use crate::io::Driver;
-use crate::master;
-use crate::server::Lifecycle;
+use crate::master::{self, WorkerList};
+use crate::server::{Changing, Lifecycle};
 use crate::tls::certs::CertDir;
 use crate::tls::{ClientAuth, ClientTls, Identity, Roots, ServerTls, Trust, Versions};
 use crate::wire::Version;
@@ -30,8 +30,12 @@ Examples:
       fxsrv master --certs certs --token-file token \\
           --worker 10.0.0.4:6000 --worker-wire v1.0 --worker-ca worker.pem
 
+  In front of every worker behind a name, such as a headless service of Kubernetes or a name in Consul:
+      fxsrv master --certs certs --token-file token --workers-dns workers.internal:6000
+
 Signals: SIGTERM takes no more requests and ends once those in flight are done, or --grace is over.
-SIGINT, or a second signal, ends at once.")]
+SIGINT, or a second signal, ends at once. SIGHUP reads certificates, token and list of workers anew;
+connections go on, and a worker that has left the list is drained.")]
 pub(super) struct Args {
     #[command(flatten)]
     keys: MasterKeys,
@@ -40,18 +44,20 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Fail> {
-    let file = File::load(args.serve.config.as_deref())?;
-    let keys = args.keys.or(file.master);
+    let keys = read_keys(&args)?;
     let mut running = keys.common().parse()?;
-    if let Some(connect_timeout) = keys.connect_timeout {
-        running.limits.connect_timeout = connect_timeout.0;
+    if let Some(timeout) = keys.connect_timeout {
+        running.limits.connect_timeout = timeout.0;
     }
     let driver = serve::begin(keys.log, running.io)?;
-    let config = configure(&keys, driver, &running)?;
+    let first = read_live(&keys)?;
+    let workers = first.workers.to_string();
+    let (sender, changing) = Changing::new(first);
+    let config = configure(&keys, driver, &running, changing)?;
     if args.serve.check_config {
         let mut facts = vec![
             ("listen", config.plan.listen.to_string()),
-            ("workers", config.workers.join(", ")),
+            ("workers", workers),
             ("workers speak", config.worker_wire.name().to_owned()),
         ];
         facts.extend(serve::common_facts(driver, &running));
@@ -59,12 +65,21 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     }
     let life = Lifecycle::default();
     let stop = life.stop();
-    serve::end_on_signals(life)?;
+    serve::heed_signals(life, move || {
+        sender.set(read_live(&read_keys(&args)?)?);
+        Ok(())
+    })?;
     serve::log_start("master", driver, &running);
     master::run(config, &stop, serve::announce).map_err(|error| Fail::failed(error.to_string()))
 }
 
-fn configure(keys: &MasterKeys, driver: Driver, running: &Running) -> Result<master::Config, Fail> {
+fn read_keys(args: &Args) -> Result<MasterKeys, Fail> {
+    let file = File::load(args.serve.config.as_deref())?;
+    Ok(args.keys.clone().or(file.master))
+}
+
+/// What a reload reads anew.
+fn read_live(keys: &MasterKeys) -> Result<master::Live, Fail> {
     let certs = keys.certs.as_ref().map(CertDir::open).ok_or_else(|| {
         Fail::usage("a master needs certificates")
             .with_hint("make them with `fxsrv certs init --dir certs`, and give `--certs certs`")
@@ -74,27 +89,41 @@ fn configure(keys: &MasterKeys, driver: Driver, running: &Running) -> Result<mas
             "make one with `fxsrv token new > token && chmod 600 token`, and give `--token-file token`",
         )
     })?;
-    let workers = keys.worker.clone().filter(|workers| !workers.is_empty()).ok_or_else(|| {
-        Fail::usage("a master needs at least one worker")
-            .with_hint("start one with `fxsrv worker`, and give its `--worker HOST:PORT`")
-    })?;
-    for worker in &workers {
-        worker
-            .parse::<crate::client::Address>()
-            .map_err(|error| Fail::usage(format!("--worker: {error}")))?;
-    }
-    Ok(master::Config {
-        plan: serve::plan(serve::resolve(keys.listen.as_ref(), PORT)?, driver, running),
+    Ok(master::Live {
         tls: ServerTls::new(&certs.load_server()?, ClientAuth::None, Versions::Tls12And13)?,
         tokens: Tokens::Only(vec![serve::load_token(token_file)?]),
-        workers,
+        workers: read_workers(keys)?,
         worker_tls: worker_tls(keys, &certs)?,
+    })
+}
+
+fn read_workers(keys: &MasterKeys) -> Result<WorkerList, Fail> {
+    let named = keys.worker.as_deref().unwrap_or_default();
+    if named.is_empty() && keys.workers_dns.is_none() {
+        return Err(Fail::usage("a master needs at least one worker").with_hint(
+            "start one with `fxsrv worker`, and give its `--worker HOST:PORT`, or --workers-dns",
+        ));
+    }
+    WorkerList::parse(named, keys.workers_dns.clone())
+        .map_err(|error| Fail::usage(format!("--worker: {error}")))
+}
+
+fn configure(
+    keys: &MasterKeys,
+    driver: Driver,
+    running: &Running,
+    live: Changing<master::Live>,
+) -> Result<master::Config, Fail> {
+    Ok(master::Config {
+        plan: serve::plan(serve::resolve(keys.listen.as_ref(), PORT)?, driver, running),
+        live,
         worker_wire: match keys.worker_wire {
             Some(WorkerWire::V1_0) => Version::V1_0,
             Some(WorkerWire::V1_1) | None => Version::V1_1,
         },
         limits: running.limits,
         metrics: crate::exchange::registry(),
+        fleet_limits: keys.fleet_limits()?,
     })
 }
 

@@ -2,8 +2,9 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::fail::Fail;
@@ -35,6 +36,7 @@ pub(super) fn plan(listen: SocketAddr, driver: Driver, running: &Running) -> Pla
         buffers: running.buffers,
         connections_max: running.limits.connections_max,
         grace: running.grace,
+        notice: Duration::ZERO,
     }
 }
 
@@ -86,15 +88,22 @@ pub(super) fn announce(address: SocketAddr) {
     }
 }
 
-/// SIGTERM drains; SIGINT, or a second signal, ends at once.
-pub(super) fn end_on_signals(life: Lifecycle) -> Result<(), Fail> {
+/// SIGTERM drains; SIGINT, or a second signal, ends at once; SIGHUP calls `reload`.
+pub(super) fn heed_signals(
+    life: Lifecycle,
+    mut reload: impl FnMut() -> Result<(), Fail> + Send + 'static,
+) -> Result<(), Fail> {
     let cannot = |error| Fail::failed(format!("cannot wait for signals: {error}"));
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(cannot)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(cannot)?;
     let wait = move || {
         let mut phase = Phase::Serving;
         for signal in signals.forever() {
+            if signal == SIGHUP {
+                log_reload(reload());
+                continue;
+            }
             phase = match (signal, phase) {
-                (SIGTERM, Phase::Serving) => Phase::Draining,
+                (SIGTERM, Phase::Serving) => Phase::Leaving,
                 _ => Phase::Stopped,
             };
             tracing::info!(?phase, "a signal came");
@@ -103,6 +112,17 @@ pub(super) fn end_on_signals(life: Lifecycle) -> Result<(), Fail> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(cannot)?;
     Ok(())
+}
+
+/// One line, whatever a parser drew to show where it stumbled.
+fn log_reload(outcome: Result<(), Fail>) {
+    match outcome {
+        Ok(()) => tracing::info!("reloaded"),
+        Err(fail) => {
+            let problem = fail.message.split_whitespace().collect::<Vec<_>>().join(" ");
+            tracing::error!(problem, hint = fail.hint, "not reloaded: what was read before stays");
+        }
+    }
 }
 
 /// What a server starts with, once.

@@ -80,7 +80,10 @@ pub(super) fn run(args: Args) -> Result<Exit, Fail> {
     confine(&directory);
     let life = Lifecycle::default();
     let stop = life.stop();
-    serve::end_on_signals(life)?;
+    // A store that is confined to its directory cannot read its certificates again.
+    let reload =
+        || Err(Fail::usage("a store reads certificates and token when it starts, and no more"));
+    serve::heed_signals(life, reload)?;
     serve::log_start("store", driver, &running);
     tracing::info!(durability = %config.durability, limits = ?directory.limits(), "files");
     store::run(config, directory, &stop, serve::announce)

@@ -86,7 +86,10 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     serve::log_start("up", driver, &running);
     let life = Lifecycle::default();
     let tiers = Tiers::start(&parts, life.clone())?;
-    serve::end_on_signals(life)?;
+    serve::heed_signals(life, || {
+        Err(Fail::usage("`fxsrv up` reads certificates and token when it starts, and no more")
+            .with_hint("start it again, or run master and worker by themselves"))
+    })?;
     serve::announce(tiers.address());
     term::out(&state.command(tiers.address(), keys.listen.as_ref()))?;
     tiers.wait()

@@ -4,10 +4,10 @@ use super::fail::Fail;
 use super::serve::{self, ServeArgs};
 use super::term;
 use crate::auth::Tokens;
-use crate::config::{ClientAuthMode, File, Running, SLOTS_MAX, WorkerKeys, within};
+use crate::config::{ClientAuthMode, File, NOTICE_DEFAULT, Running, SLOTS_MAX, WorkerKeys, within};
 use crate::io::Driver;
 use crate::limits::ConvertLimits;
-use crate::server::Lifecycle;
+use crate::server::{Changing, Lifecycle, Plan};
 use crate::tls::certs::CertDir;
 use crate::tls::{ClientAuth, ServerTls, Versions};
 use crate::worker;
@@ -27,8 +27,9 @@ Examples:
   A worker for a master of v1.0, which shows a token and no certificate:
       fxsrv worker --listen 0.0.0.0:6000 --certs certs --client-auth none --token-file token
 
-Signals: SIGTERM takes no more requests and ends once those in flight are done, or --grace is over.
-SIGINT, or a second signal, ends at once.")]
+Signals: SIGTERM tells masters to go elsewhere, takes requests for --notice still, and ends once those
+in flight are done, or --grace is over. SIGINT, or a second signal, ends at once. SIGHUP reads
+certificates and token anew; connections go on.")]
 pub(super) struct Args {
     #[command(flatten)]
     keys: WorkerKeys,
@@ -37,14 +38,14 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Fail> {
-    let file = File::load(args.serve.config.as_deref())?;
-    let keys = args.keys.or(file.worker);
+    let keys = read_keys(&args)?;
     let mut running = keys.common().parse()?;
     if let Some(convert_timeout) = keys.convert_timeout {
         running.limits.convert_timeout = convert_timeout.0;
     }
     let driver = serve::begin(keys.log, running.io)?;
-    let config = configure(&keys, driver, &running)?;
+    let (sender, changing) = Changing::new(read_live(&keys)?);
+    let config = configure(&keys, driver, &running, changing)?;
     if args.serve.check_config {
         let mut facts = vec![
             ("listen", config.plan.listen.to_string()),
@@ -55,7 +56,10 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     }
     let life = Lifecycle::default();
     let stop = life.stop();
-    serve::end_on_signals(life)?;
+    serve::heed_signals(life, move || {
+        sender.set(read_live(&read_keys(&args)?)?);
+        Ok(())
+    })?;
     serve::log_start("worker", driver, &running);
     tracing::info!(slots = config.slots, limits = ?config.convert_limits, "conversions");
     worker::run(config, &stop, serve::announce).map_err(|error| Fail::failed(error.to_string()))
@@ -66,7 +70,13 @@ pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn configure(keys: &WorkerKeys, driver: Driver, running: &Running) -> Result<worker::Config, Fail> {
+fn read_keys(args: &Args) -> Result<WorkerKeys, Fail> {
+    let file = File::load(args.serve.config.as_deref())?;
+    Ok(args.keys.clone().or(file.worker))
+}
+
+/// What a reload reads anew.
+fn read_live(keys: &WorkerKeys) -> Result<worker::Live, Fail> {
     let certs = keys.certs.as_ref().map(CertDir::open).ok_or_else(|| {
         Fail::usage("a worker needs certificates")
             .with_hint("make them with `fxsrv certs init --dir certs`, and give `--certs certs`")
@@ -91,10 +101,20 @@ fn configure(keys: &WorkerKeys, driver: Driver, running: &Running) -> Result<wor
             ServerTls::new(&identity, ClientAuth::Required(&masters), Versions::Tls13)?
         }
     };
+    Ok(worker::Live { tls, tokens })
+}
+
+fn configure(
+    keys: &WorkerKeys,
+    driver: Driver,
+    running: &Running,
+    live: Changing<worker::Live>,
+) -> Result<worker::Config, Fail> {
+    let listen = serve::resolve(keys.listen.as_ref(), PORT)?;
+    let notice = keys.notice.map_or(NOTICE_DEFAULT, |notice| notice.0);
     Ok(worker::Config {
-        plan: serve::plan(serve::resolve(keys.listen.as_ref(), PORT)?, driver, running),
-        tls,
-        tokens,
+        plan: Plan { notice, ..serve::plan(listen, driver, running) },
+        live,
         limits: running.limits,
         convert_limits: ConvertLimits::default(),
         slots: within("slots", keys.slots.unwrap_or_else(cores), 1..=SLOTS_MAX)?,

@@ -84,6 +84,7 @@ impl Fake {
             buffers: 8,
             connections_max: 16,
             grace: Duration::ZERO,
+            notice: Duration::ZERO,
         };
         let (life, scripts) = (Lifecycle::default(), Arc::new(Mutex::new(scripts.into())));
         let (tell_address, address) = mpsc::channel::<SocketAddr>();

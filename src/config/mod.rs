@@ -18,7 +18,8 @@ use std::str::FromStr;
 
 pub(crate) use convert::ConvertKeys;
 pub(crate) use server::{
-    ClientAuthMode, Common, MasterKeys, Running, SLOTS_MAX, UpKeys, WorkerKeys, WorkerWire, within,
+    ClientAuthMode, Common, MasterKeys, NOTICE_DEFAULT, Running, SLOTS_MAX, UpKeys, WorkerKeys,
+    WorkerWire, within,
 };
 pub(crate) use store::{FilesKeys, StoreKeys};
 pub(crate) use values::ByteSize;

@@ -8,7 +8,7 @@ use super::values::{ByteSize, Period, parsed};
 use super::{ConfigError, LogLevel};
 use crate::client::Address;
 use crate::io::{BUFFERS_MAX, Driver};
-use crate::limits::ServerLimits;
+use crate::limits::{FleetLimits, ServerLimits};
 
 server_keys! {
     /// `fxsrv master`, and `[master]` in a file.
@@ -27,9 +27,44 @@ server_keys! {
         #[arg(long, env = "FXSRV_TOKEN_FILE", value_name = "FILE")]
         token_file: PathBuf,
 
-        /// A worker; repeat it for more. Names are resolved at every connect
-        #[arg(long, env = "FXSRV_WORKER", value_name = "HOST:PORT", value_delimiter = ',')]
+        /// A worker; repeat it for more. Names are resolved at every connect. One of weight 3 gets
+        /// three times as much as one of weight 1, and one of weight 0 nothing [default weight: 1]
+        #[arg(
+            long, env = "FXSRV_WORKER", value_name = "HOST:PORT[,weight=N]", value_delimiter = ',',
+            help_heading = "Workers",
+        )]
         worker: Vec<String>,
+
+        /// A name each of whose addresses is a worker, beside those given one by one. Certificates
+        /// must have the name
+        #[arg(long, env = "FXSRV_WORKERS_DNS", value_name = "HOST:PORT", help_heading = "Workers")]
+        #[serde(deserialize_with = "parsed")]
+        workers_dns: Address,
+
+        /// Between two look-ups of that name [default: 10s]
+        #[arg(
+            long, env = "FXSRV_WORKERS_DNS_INTERVAL", value_name = "TIME", help_heading = "Workers",
+        )]
+        #[serde(deserialize_with = "parsed")]
+        workers_dns_interval: Period,
+
+        /// Between two checks of a worker [default: 1s]
+        #[arg(long, env = "FXSRV_CHECK_INTERVAL", value_name = "TIME", help_heading = "Workers")]
+        #[serde(deserialize_with = "parsed")]
+        check_interval: Period,
+
+        /// For one check [default: 2s]
+        #[arg(long, env = "FXSRV_CHECK_TIMEOUT", value_name = "TIME", help_heading = "Workers")]
+        #[serde(deserialize_with = "parsed")]
+        check_timeout: Period,
+
+        /// Failures in a row after which a worker is down, 1 to 100 [default: 3]
+        #[arg(long, env = "FXSRV_CHECK_FAILS", value_name = "N", help_heading = "Workers")]
+        check_fails: usize,
+
+        /// Answers in a row after which it is up again, 1 to 100 [default: 2]
+        #[arg(long, env = "FXSRV_CHECK_PASSES", value_name = "N", help_heading = "Workers")]
+        check_passes: usize,
 
         /// What the workers speak: `v1.1`, or `v1.0` with one connection a request [default: v1.1]
         #[arg(long, env = "FXSRV_WORKER_WIRE", value_name = "VERSION")]
@@ -85,6 +120,12 @@ server_keys! {
         #[arg(long, env = "FXSRV_CONVERT_TIMEOUT", value_name = "TIME", help_heading = "Times")]
         #[serde(deserialize_with = "parsed")]
         convert_timeout: Period,
+
+        /// How long requests are still taken after SIGTERM, while masters hear of it; cut short
+        /// where none is connected [default: 3s]
+        #[arg(long, env = "FXSRV_NOTICE", value_name = "TIME", help_heading = "Times")]
+        #[serde(deserialize_with = "parsed")]
+        notice: Period,
     }
 }
 
@@ -134,6 +175,31 @@ pub(crate) struct Common {
     pub(crate) linger_timeout: Option<Period>,
 }
 
+/// A worker's state is a matter of a few looks; who asks for hundreds has mistaken the number.
+const CHECKS_IN_A_ROW: std::ops::RangeInclusive<usize> = 1..=100;
+
+impl MasterKeys {
+    /// How workers are watched.
+    pub(crate) fn fleet_limits(&self) -> Result<FleetLimits, ConfigError> {
+        let default = FleetLimits::DEFAULT;
+        let time = |key: Option<Period>, default| key.map_or(default, |period| period.0);
+        let count = |key, value: Option<usize>, default: u32| match value {
+            // The range fits.
+            Some(value) => within(key, value, CHECKS_IN_A_ROW)
+                .map(|value| u32::try_from(value).unwrap_or(default)),
+            None => Ok(default),
+        };
+        Ok(FleetLimits {
+            lookup_interval: time(self.workers_dns_interval, default.lookup_interval),
+            check_interval: time(self.check_interval, default.check_interval),
+            check_timeout: time(self.check_timeout, default.check_timeout),
+            fails_to_down: count("check-fails", self.check_fails, default.fails_to_down)?,
+            passes_to_up: count("check-passes", self.check_passes, default.passes_to_up)?,
+            ..default
+        })
+    }
+}
+
 /// What a server runs on, once it is known to make sense.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Running {
@@ -153,6 +219,9 @@ const BUFFERS_DEFAULT: usize = 64;
 const THREADS_MAX: usize = 256;
 const CONNECTIONS_MAX: usize = 1_000_000;
 const GRACE_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Masters look every second, so that each has heard of it by then, one that looked in vain included.
+pub(crate) const NOTICE_DEFAULT: Duration = Duration::from_secs(3);
 
 /// More conversions at once than this only take memory from each other.
 pub(crate) const SLOTS_MAX: usize = 1024;

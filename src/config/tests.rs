@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::client::Wire;
 use crate::io::Driver;
+use crate::limits::FleetLimits;
 
 const SAMPLE: &str = include_str!("../../docs/fxsrv.toml");
 
@@ -32,6 +33,8 @@ fn the_sample_says_the_defaults() {
             (default.threads, default.buffers, default.grace)
         );
     }
+    assert_eq!(file.master.fleet_limits().unwrap(), FleetLimits::DEFAULT);
+    assert_eq!(file.worker.notice.unwrap().0, NOTICE_DEFAULT);
     assert_eq!(file.store.running().unwrap().limits, default.limits);
     assert_eq!(file.store.limits(), StoreKeys::default().limits());
     assert_eq!(file.files.limits(), FilesKeys::default().limits());

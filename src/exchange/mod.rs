@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 pub use end::{End, registry};
 
-use crate::auth::Tokens;
 use crate::limits::ServerLimits;
 use crate::transport::{RECORD_PLAIN_MAX, StreamError, TlsStream};
 use crate::wire::{
@@ -56,14 +55,15 @@ pub enum Next {
     Finish,
 }
 
-/// Waits for a request and reads its head. `None` is the client's orderly end.
+/// Waits for a request and reads its head. `None` is the client's orderly end. `accepts` says whether
+/// a token is good, when the request is here: tokens may change while a connection waits.
 ///
 /// # Errors
 ///
 /// The connection failed, or a deadline passed.
 pub async fn read_head(
     stream: &mut TlsStream,
-    tokens: &Tokens,
+    accepts: &dyn Fn(&[u8]) -> bool,
     limits: &ServerLimits,
     idle_timeout: Duration,
 ) -> Result<Option<Result<Head, Refusal>>, StreamError> {
@@ -74,7 +74,7 @@ pub async fn read_head(
     let mut bytes = [0; REQUEST_HEADER_BYTES];
     stream.read_exact(&mut bytes).await?;
     let header = RequestHeader::parse(&bytes);
-    let head = match admit(&header, tokens, limits.body_bytes_max) {
+    let head = match admit(&header, accepts, limits.body_bytes_max) {
         Ok(admitted) => {
             let mut options_block = vec![0; admitted.options_bytes];
             stream.read_exact(&mut options_block).await?;

@@ -13,13 +13,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::auth::Tokens;
-use crate::limits::ServerLimits;
+use crate::limits::{FleetLimits, ServerLimits};
 use crate::metrics::Registry;
-use crate::server::{self, Plan, Stop};
+use crate::server::{self, Changing, Plan, Stop};
 use crate::tls::{ClientTls, ServerTls};
 use crate::wire::Version;
-use fleet::Fleet;
+use fleet::{Fleet, Keeper};
+pub use fleet::{WORKERS_MAX, WorkerList, WorkerListError, WorkerSpec};
 use service::{Master, Shared};
 use upstream::Upstreams;
 
@@ -27,20 +30,29 @@ use upstream::Upstreams;
 pub struct Config {
     /// Where and on what it serves.
     pub plan: Plan,
-    /// Its certificate towards clients.
-    pub tls: ServerTls,
-    /// Accepted tokens.
-    pub tokens: Tokens,
-    /// Its workers, each `host:port`; names are resolved at every connect.
-    pub workers: Vec<String>,
-    /// Its identity and trust towards workers.
-    pub worker_tls: ClientTls,
+    /// What can change while it serves.
+    pub live: Changing<Live>,
     /// What the workers speak. To v1.0 it opens one connection a request.
     pub worker_wire: Version,
     /// Limits of connections and requests.
     pub limits: ServerLimits,
+    /// How it watches its workers.
+    pub fleet_limits: FleetLimits,
     /// Where it counts; [`crate::exchange::registry`] makes one.
     pub metrics: Registry,
+}
+
+/// What can change while a master serves.
+#[derive(Debug)]
+pub struct Live {
+    /// Its certificate towards clients.
+    pub tls: ServerTls,
+    /// Accepted tokens.
+    pub tokens: Tokens,
+    /// Its workers.
+    pub workers: WorkerList,
+    /// Its identity and trust towards workers.
+    pub worker_tls: ClientTls,
 }
 
 /// Serves until `stop` says otherwise; `on_listening` hears the address once it serves.
@@ -49,13 +61,23 @@ pub struct Config {
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let Config { plan, tls, tokens, workers, worker_tls, worker_wire, limits, metrics } = config;
-    let shared = Arc::new(Shared { tls, tokens, worker_wire, limits });
-    let count = workers.len() as u64;
-    metrics.gauge("workers", "Workers that are configured.", move || count);
+    let Config { plan, live, worker_wire, limits, fleet_limits, metrics } = config;
+    let fleet = Fleet::new(fleet_limits);
+    fleet.show_in(&metrics);
+    let keeper = Keeper::new(fleet.clone(), live.clone(), worker_wire)?;
+    let shared = Arc::new(Shared { live: live.clone(), fleet, worker_wire, limits });
     let make = |context| {
-        let upstreams = Upstreams::new(Fleet::new(&workers), worker_tls.clone());
+        let upstreams = Upstreams::new(shared.fleet.view(), live.clone(), fleet_limits);
         Master::new(context, Arc::clone(&shared), upstreams)
     };
-    server::run(&plan, stop, &metrics, make, on_listening)
+    std::thread::scope(|scope| {
+        let (end, over) = oneshot::channel();
+        let kept = std::thread::Builder::new()
+            .name("fleet".into())
+            .spawn_scoped(scope, || keeper.run(over))?;
+        let served = server::run(&plan, stop, &metrics, make, on_listening);
+        drop(end);
+        let kept = kept.join().unwrap_or_else(|_| Err(io::Error::other("the fleet's thread died")));
+        served.and(kept)
+    })
 }

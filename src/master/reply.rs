@@ -15,6 +15,7 @@ pub(super) struct ClientReply {
     pub(super) head: Vec<u8>,
     pub(super) relay_bytes: u64,
     pub(super) end: End,
+    pub(super) retry_after_ms: u32,
     pub(super) convert_us: u32,
 }
 
@@ -49,7 +50,13 @@ async fn read_v1_0(worker: &mut ReadHalf<'_>) -> Result<ClientReply, NoReply> {
     let mut head = [0; REPLY_V1_0_HEADER_BYTES];
     worker.read_exact(&mut head).await?;
     let relay_bytes = parse_reply_v1_0_header(&head);
-    Ok(ClientReply { head: head.to_vec(), relay_bytes, end: End::Answered, convert_us: 0 })
+    Ok(ClientReply {
+        head: head.to_vec(),
+        relay_bytes,
+        end: End::Answered,
+        retry_after_ms: 0,
+        convert_us: 0,
+    })
 }
 
 async fn read_v1_1(
@@ -60,7 +67,7 @@ async fn read_v1_1(
     worker.read_exact(&mut bytes).await?;
     let header = ReplyHeader::parse(&bytes).map_err(|error| NoReply::Garbled(error.to_string()))?;
     let end = End::from_status(header.status);
-    let convert_us = header.convert_us;
+    let (convert_us, retry_after_ms) = (header.convert_us, header.retry_after_ms);
     let (head, relay_bytes) = match (client_wire, header.status) {
         (Version::V1_1, _) => (bytes.to_vec(), header.body_bytes),
         (Version::V1_0, 0) => {
@@ -68,7 +75,7 @@ async fn read_v1_1(
         }
         (Version::V1_0, number) => (read_failure(worker, number, &header).await?, 0),
     };
-    Ok(ClientReply { head, relay_bytes, end, convert_us })
+    Ok(ClientReply { head, relay_bytes, end, retry_after_ms, convert_us })
 }
 
 async fn read_failure(

@@ -4,22 +4,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Live;
+use super::fleet::Fleet;
 use super::tunnel::{Outcome, Tunnel};
 use super::upstream::{Upstream, Upstreams};
-use crate::auth::Tokens;
 use crate::exchange::{self, End, Head, Next, Refusal, Strangers};
 use crate::io::Socket;
 use crate::limits::ServerLimits;
 use crate::metrics::{self, InFlight};
-use crate::server::{Context, Service};
-use crate::tls::ServerTls;
+use crate::server::{Changing, Context, Service};
 use crate::transport::{StreamError, TlsStream};
 use crate::wire::{Code, Failure, Operation, ReplyHeader, Version};
 
-/// What all threads of a master share; nothing of it changes while it serves.
+/// What all threads of a master share.
 pub(super) struct Shared {
-    pub(super) tls: ServerTls,
-    pub(super) tokens: Tokens,
+    pub(super) live: Changing<Live>,
+    pub(super) fleet: Fleet,
     pub(super) worker_wire: Version,
     pub(super) limits: ServerLimits,
 }
@@ -38,8 +38,9 @@ impl Master {
 
     async fn serve_connection(&self, socket: Socket) -> Result<(), StreamError> {
         let limits = &self.shared.limits;
-        let mut stream =
-            TlsStream::accept(socket, &self.shared.tls, limits.handshake_timeout).await?;
+        let live = self.shared.live.now();
+        let mut stream = TlsStream::accept(socket, &live.tls, limits.handshake_timeout).await?;
+        drop(live);
         match self.serve_requests(&mut stream).await {
             Ok(linger_timeout) => {
                 stream.finish(limits.linger_bytes_max(), linger_timeout).await;
@@ -57,8 +58,8 @@ impl Master {
         let limits = &self.shared.limits;
         let (mut idle_timeout, mut strangers) = (limits.header_timeout, Strangers::default());
         while !self.context.is_draining() {
-            let head =
-                exchange::read_head(stream, &self.shared.tokens, limits, idle_timeout).await?;
+            let accepts = |token: &[u8]| self.shared.live.now().tokens.accepts(token);
+            let head = exchange::read_head(stream, &accepts, limits, idle_timeout).await?;
             let Some(head) = head else { break };
             let next = match head.and_then(|head| self.check_worker_wire(head)) {
                 Ok(head) => self.serve_request(stream, &head).await?,
@@ -103,7 +104,7 @@ impl Master {
             return self.answer_status(client, head).await;
         }
         let started = Instant::now();
-        let mut worker = match self.prepare(client).await {
+        let mut worker = match self.prepare(client, head).await {
             Ok(worker) => worker,
             Err(failure) => {
                 let refusal = Refusal {
@@ -118,17 +119,19 @@ impl Master {
         let _in_flight = InFlight::begin(head.header.body_bytes());
         let shared = &self.shared;
         let (worker_wire, limits) = (shared.worker_wire, &shared.limits);
-        let tunnel = Tunnel { pool: &self.context.pool, head, worker_wire, limits };
-        let outcome = tunnel.run(client, &mut worker.stream).await;
+        let (pool, Upstream { stream, reached }) = (&self.context.pool, &mut worker);
+        let tunnel = Tunnel { pool, head, reached, worker_wire, limits };
+        let outcome = tunnel.run(client, stream).await;
         client.detach();
         log_access(client, head, outcome.as_ref(), worker.name(), started);
         outcome.map(|outcome| outcome.next)
     }
 
     /// Reaches a worker, and takes the buffers that the body will need, both at once.
-    async fn prepare(&self, client: &mut TlsStream) -> Result<Upstream, Failure> {
+    async fn prepare(&self, client: &mut TlsStream, head: &Head) -> Result<Upstream, Failure> {
         let limits = &self.shared.limits;
-        let mut worker = self.upstreams.connect(self.context.driver, limits).await?;
+        let mut worker =
+            self.upstreams.connect(self.context.driver, limits, head.header.body_bytes()).await?;
         let acquiring = self.context.pool.acquire::<2>();
         let acquired = tokio::time::timeout(limits.queue_timeout, acquiring).await;
         let [recv, send] = acquired.map_err(|_| self.out_of_buffers())?;
@@ -157,8 +160,9 @@ impl Master {
         client: &mut TlsStream,
         head: &Head,
     ) -> Result<Next, StreamError> {
-        let lines = self.context.metrics.snapshot().lines();
-        let text = format!("role=master\nversion={}\n{lines}", env!("CARGO_PKG_VERSION"));
+        let mut text = format!("role=master\nversion={}\n", env!("CARGO_PKG_VERSION"));
+        text.push_str(&self.context.metrics.snapshot().lines());
+        text.push_str(&self.shared.fleet.status_lines());
         End::Done.count(Some(head.operation));
         let reply = ReplyHeader {
             status: 0,

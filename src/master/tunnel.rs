@@ -6,10 +6,11 @@
 
 use std::cell::Cell;
 use std::net::Shutdown;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::error::Elapsed;
 
+use super::fleet::Reached;
 use super::reply::{self, ClientReply, NoReply};
 use crate::exchange::{End, Head, Next};
 use crate::io::{Buffer, BufferPool};
@@ -22,6 +23,8 @@ use crate::wire::{Code, Failure, Version};
 pub(super) struct Tunnel<'a> {
     pub(super) pool: &'a BufferPool,
     pub(super) head: &'a Head,
+    /// Hears how the worker did.
+    pub(super) reached: &'a Reached,
     pub(super) worker_wire: Version,
     pub(super) limits: &'a ServerLimits,
 }
@@ -118,7 +121,10 @@ impl Tunnel<'_> {
             client.attach(send);
         }
         let sent = match reply {
-            Ok(reply) => self.relay(reply, worker, client).await,
+            Ok(reply) => {
+                self.hear(&reply);
+                self.relay(reply, worker, client).await
+            }
             Err(error) => self.answer_for_worker(shared, error, client).await,
         };
         let next = match (&sent, self.head.version) {
@@ -159,6 +165,7 @@ impl Tunnel<'_> {
             // answer is cut.
             Err(RelayError::From(error)) => {
                 tracing::warn!(%error, missing = download.left(), "a worker died in its answer");
+                self.reached.broke_off(&error);
                 return Err(error);
             }
         }
@@ -168,6 +175,18 @@ impl Tunnel<'_> {
             bytes_out: reply.relay_bytes,
             convert_us: reply.convert_us,
         })
+    }
+
+    /// Tells the fleet what an answer says of the worker itself.
+    fn hear(&self, reply: &ClientReply) {
+        match reply.end {
+            End::Failed(Code::Busy) => {
+                let retry_after = Duration::from_millis(reply.retry_after_ms.into());
+                self.reached.refused_as_busy(retry_after);
+            }
+            End::Failed(Code::ShuttingDown) => self.reached.refused_as_leaving(),
+            _ => self.reached.answered(),
+        }
     }
 
     async fn answer_for_worker(
@@ -185,7 +204,9 @@ impl Tunnel<'_> {
             (None, NoReply::Stream(StreamError::TimedOut)) if shared.worker_stalled.get() => {
                 tracing::warn!("a worker takes no bytes");
                 let limit = self.limits.stall_timeout.as_secs();
-                worker_failed(&format!("the worker took no bytes for {limit} s"))
+                let stalled = format!("the worker took no bytes for {limit} s");
+                self.reached.broke_off(&stalled);
+                worker_failed(&stalled)
             }
             (None, NoReply::Stream(StreamError::TimedOut)) => Failure::new(
                 Code::DeadlineExceeded,
@@ -194,10 +215,12 @@ impl Tunnel<'_> {
             .with_hint("send a smaller file, or raise the request timeout"),
             (None, NoReply::Stream(error)) => {
                 tracing::warn!(%error, "a worker died before its answer");
+                self.reached.broke_off(&error);
                 worker_failed("the worker ended before its answer")
             }
             (None, NoReply::Garbled(reason)) => {
                 tracing::error!(reason, "a worker's answer cannot be read");
+                self.reached.broke_off(&reason);
                 worker_failed("the worker's answer cannot be read")
             }
         };

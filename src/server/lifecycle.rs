@@ -7,6 +7,8 @@ use tokio::sync::watch;
 pub enum Phase {
     /// Requests are taken.
     Serving,
+    /// Requests are still taken, and whoever asks is told to go elsewhere.
+    Leaving,
     /// No more are taken; those in flight go on.
     Draining,
     /// Everything ends at once.

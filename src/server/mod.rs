@@ -3,6 +3,7 @@
 //! Owns: one event loop a thread, each with its buffer pool and its share of the connections, and
 //! the way from serving to the end. Must never know what a connection carries.
 
+mod changing;
 mod lifecycle;
 
 use std::cell::Cell;
@@ -11,8 +12,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+pub use changing::{Changer, Changing};
 pub use lifecycle::{Lifecycle, Phase, Stop};
 
 use crate::io::{BUFFER_BYTES, BufferPool, Driver, Listener, Socket, Which};
@@ -34,6 +36,9 @@ pub struct Plan {
     pub connections_max: usize,
     /// How long requests in flight may go on once a drain has begun.
     pub grace: Duration,
+    /// How long requests are still taken before a drain begins, while the peers hear of it. It is
+    /// cut short where nobody is connected.
+    pub notice: Duration,
 }
 
 /// What a service finds on its thread.
@@ -58,7 +63,13 @@ impl Context {
     /// Whether no further request may begin.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.stop.phase() != Phase::Serving
+        self.stop.phase() >= Phase::Draining
+    }
+
+    /// Whether peers are to go elsewhere; requests are still taken.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.stop.phase() >= Phase::Leaving
     }
 }
 
@@ -136,7 +147,10 @@ async fn serve_thread<S: Service>(
     let open = Open::default();
     let mut accepting_ends = stop.clone();
     let accepting = listener.accept_until(
-        async move { accepting_ends.reached(Phase::Draining).await },
+        async move {
+            accepting_ends.reached(Phase::Leaving).await;
+            take_leave(&mut accepting_ends, plan.notice, metrics).await;
+        },
         |socket| {
             if open.count.get() >= plan.connections_max {
                 metrics::count(|here| here.connections_refused.add(1));
@@ -153,6 +167,20 @@ async fn serve_thread<S: Service>(
     accepting.await;
     drain(&open, &mut stop, plan.grace).await;
     Ok(())
+}
+
+/// How often a server that leaves looks whether anybody is still connected.
+const LEAVING_PERIOD: Duration = Duration::from_millis(10);
+
+/// Serves on until the peers had `notice`, or nobody is connected; then the drain begins. A request
+/// that is on its way already would be lost to a peer that had no way to know.
+async fn take_leave(stop: &mut Stop, notice: Duration, metrics: &Registry) {
+    let ends = Instant::now() + notice;
+    let is_anybody_here = || metrics.snapshot().connections_open() > 0;
+    while is_anybody_here() && Instant::now() < ends && stop.phase() < Phase::Draining {
+        tokio::time::sleep(LEAVING_PERIOD).await;
+    }
+    stop.request(Phase::Draining);
 }
 
 /// How long connections that were shut down have to notice. They have no more to wait for.

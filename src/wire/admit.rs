@@ -1,7 +1,6 @@
 //! The order in which a request's header is checked, for master and worker alike.
 
 use super::{Code, Failure, Operation, RequestHeader, Version};
-use crate::auth::Tokens;
 
 /// What a header asks for, once everything that it alone can tell has been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +14,8 @@ pub struct Admitted {
 }
 
 /// Checks version, token, operation and size, in this order; the first that fails is the answer.
-/// The length of the options belongs to the operation's field and is checked with it.
+/// The length of the options belongs to the operation's field and is checked with it. `accepts` says
+/// whether a token is good.
 ///
 /// # Errors
 ///
@@ -23,21 +23,21 @@ pub struct Admitted {
 /// answer is in v1.0, which every client can read.
 pub fn admit(
     header: &RequestHeader,
-    tokens: &Tokens,
+    accepts: &dyn Fn(&[u8]) -> bool,
     body_bytes_max: u64,
 ) -> Result<Admitted, (Option<Version>, Failure)> {
     let version = header.version().map_err(|failure| (None, failure))?;
-    admit_version(header, version, tokens, body_bytes_max)
+    admit_version(header, version, accepts, body_bytes_max)
         .map_err(|failure| (Some(version), failure))
 }
 
 fn admit_version(
     header: &RequestHeader,
     version: Version,
-    tokens: &Tokens,
+    accepts: &dyn Fn(&[u8]) -> bool,
     body_bytes_max: u64,
 ) -> Result<Admitted, Failure> {
-    if !tokens.accepts(header.token()) {
+    if !accepts(header.token()) {
         return Err(Failure::new(Code::Unauthorized, "the token is not accepted")
             .with_hint("check the token that the client was started with"));
     }
@@ -68,12 +68,12 @@ fn check_size(operation: Operation, body_bytes: u64, body_bytes_max: u64) -> Res
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::auth::Token;
+    use crate::auth::{Token, Tokens};
 
     const LIMIT: u64 = 100;
 
-    fn tokens() -> Tokens {
-        Tokens::Only(vec![Token::parse("right").unwrap()])
+    fn accepts(token: &[u8]) -> bool {
+        Tokens::Only(vec![Token::parse("right").unwrap()]).accepts(token)
     }
 
     /// A header of raw parts, any of which may be wrong.
@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn refusal(header: &RequestHeader) -> (Option<Version>, Code) {
-        let (version, failure) = admit(header, &tokens(), LIMIT).unwrap_err();
+        let (version, failure) = admit(header, &accepts, LIMIT).unwrap_err();
         (version, failure.code)
     }
 
@@ -112,9 +112,9 @@ mod tests {
     #[test]
     fn a_body_may_have_the_limit_and_not_one_byte_more() {
         let at_limit = header(*b"v1.0", b"right", LIMIT, 4);
-        assert!(admit(&at_limit, &tokens(), LIMIT).is_ok());
+        assert!(admit(&at_limit, &accepts, LIMIT).is_ok());
         let over = header(*b"v1.0", b"right", u64::MAX, 4);
-        let (_, failure) = admit(&over, &tokens(), LIMIT).unwrap_err();
+        let (_, failure) = admit(&over, &accepts, LIMIT).unwrap_err();
         assert_eq!(
             failure.message,
             "the body has 18446744073709551615 bytes, 18446744073709551515 over the limit of 100"
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_status_request_has_no_body() {
-        let status = admit(&header(*b"v1.1", b"right", 0, 0), &tokens(), LIMIT).unwrap();
+        let status = admit(&header(*b"v1.1", b"right", 0, 0), &accepts, LIMIT).unwrap();
         assert_eq!(
             status,
             Admitted { version: Version::V1_1, operation: Operation::Status, options_bytes: 0 }
@@ -137,7 +137,10 @@ mod tests {
     #[test]
     fn an_open_worker_asks_for_no_token() {
         let header = header(*b"v1.1", b"", 5, 0x0007_0001);
-        assert_eq!(admit(&header, &Tokens::Open, LIMIT).unwrap().options_bytes, 7);
+        assert_eq!(
+            admit(&header, &|token| Tokens::Open.accepts(token), LIMIT).unwrap().options_bytes,
+            7
+        );
         assert_eq!(refusal(&header), (Some(Version::V1_1), Code::Unauthorized));
     }
 }

@@ -65,6 +65,16 @@ impl RequestHeader {
         Self { bytes }
     }
 
+    /// A header without a body and without a token, for a server that may ask for none.
+    #[must_use]
+    pub fn without_token(version: Version, checksum: [u8; 16], operation: Operation) -> Self {
+        let mut bytes = [0; REQUEST_HEADER_BYTES];
+        bytes[..TOKEN_AT].copy_from_slice(&version.bytes());
+        bytes[CHECKSUM_AT..FILENAME_AT].copy_from_slice(&checksum);
+        bytes[OPERATION_AT..].copy_from_slice(&u32::from(operation.id()).to_be_bytes());
+        Self { bytes }
+    }
+
     /// The same request in another version, for a tunnel between a client and a worker that speak
     /// different ones. To v1.0 the length of the options is cleared, and the caller holds the block
     /// back; there is no v1.0 of a status request.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::auth::Tokens;
 use crate::limits::{ConvertLimits, ServerLimits};
 use crate::metrics::Registry;
-use crate::server::{self, Plan, Stop};
+use crate::server::{self, Changing, Plan, Stop};
 use crate::tls::ServerTls;
 use body::Budget;
 use service::{Shared, Worker};
@@ -25,10 +25,8 @@ use slots::Slots;
 pub struct Config {
     /// Where and on what it serves.
     pub plan: Plan,
-    /// Its certificate, and whom it lets in.
-    pub tls: ServerTls,
-    /// Accepted tokens; open where masters are told by their certificate.
-    pub tokens: Tokens,
+    /// What can change while it serves.
+    pub live: Changing<Live>,
     /// Limits of connections and requests.
     pub limits: ServerLimits,
     /// Limits of conversions.
@@ -39,18 +37,27 @@ pub struct Config {
     pub metrics: Registry,
 }
 
+/// What can change while a worker serves.
+#[derive(Debug)]
+pub struct Live {
+    /// Its certificate, and whom it lets in.
+    pub tls: ServerTls,
+    /// Accepted tokens; open where masters are told by their certificate.
+    pub tokens: Tokens,
+}
+
 /// Serves until `stop` says otherwise; `on_listening` hears the address once it serves.
 ///
 /// # Errors
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let Config { plan, tls, tokens, limits, convert_limits, slots, metrics } = config;
+    let Config { plan, live, limits, convert_limits, slots, metrics } = config;
     let slots = Slots::start(slots, convert_limits)?;
     let budget = Budget::new(limits.bodies_bytes_max);
     slots.show_in(&metrics);
     budget.show_in(&metrics);
-    let shared = Arc::new(Shared { tls, tokens, limits, slots, budget });
+    let shared = Arc::new(Shared { live, limits, slots, budget });
     let make = |context| Worker::new(context, Arc::clone(&shared));
     server::run(&plan, stop, &metrics, make, on_listening)
 }

@@ -4,25 +4,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Live;
 use super::body::{self, Budget, ReceiveError};
 use super::slots::{Converted, Done, Slots, Work};
-use crate::auth::Tokens;
 use crate::convert::Target;
 use crate::exchange::{self, End, Head, Next, Refusal, Strangers};
 use crate::io::{Buffer, Socket};
 use crate::limits::ServerLimits;
 use crate::metrics::{self, InFlight};
-use crate::server::{Context, Service};
-use crate::tls::ServerTls;
+use crate::server::{Changing, Context, Service};
 use crate::transport::{StreamError, TlsStream};
 use crate::wire::{
     ChecksumKind, Code, Failure, Operation, ReplyHeader, Version, encode_reply_v1_0_header,
 };
 
-/// What all threads of a worker share; nothing of it changes while it serves.
+/// What all threads of a worker share.
 pub(super) struct Shared {
-    pub(super) tls: ServerTls,
-    pub(super) tokens: Tokens,
+    pub(super) live: Changing<Live>,
     pub(super) limits: ServerLimits,
     pub(super) slots: Slots,
     pub(super) budget: Budget,
@@ -41,8 +39,9 @@ impl Worker {
 
     async fn serve_connection(&self, socket: Socket) -> Result<(), StreamError> {
         let limits = &self.shared.limits;
-        let mut stream =
-            TlsStream::accept(socket, &self.shared.tls, limits.handshake_timeout).await?;
+        let live = self.shared.live.now();
+        let mut stream = TlsStream::accept(socket, &live.tls, limits.handshake_timeout).await?;
+        drop(live);
         match self.serve_requests(&mut stream).await {
             Ok(linger_timeout) => {
                 stream.finish(limits.linger_bytes_max(), linger_timeout).await;
@@ -59,9 +58,11 @@ impl Worker {
     async fn serve_requests(&self, stream: &mut TlsStream) -> Result<Duration, StreamError> {
         let limits = &self.shared.limits;
         let (mut idle_timeout, mut strangers) = (limits.header_timeout, Strangers::default());
-        while !self.context.is_draining() {
-            let head =
-                exchange::read_head(stream, &self.shared.tokens, limits, idle_timeout).await?;
+        // Whoever was let in may have its first request on the way already, and is heard.
+        let mut is_first = true;
+        while std::mem::take(&mut is_first) || !self.context.is_draining() {
+            let accepts = |token: &[u8]| self.shared.live.now().tokens.accepts(token);
+            let head = exchange::read_head(stream, &accepts, limits, idle_timeout).await?;
             let Some(head) = head else { break };
             let next = match head {
                 Ok(head) => self.serve_request(stream, &head).await?,
@@ -103,7 +104,11 @@ impl Worker {
                 }
             }
         };
-        log_access(stream, head, &done, started);
+        match head.operation {
+            // Masters ask every second: that is counted, and fills no log.
+            Operation::Status => End::Done.count(Some(head.operation)),
+            Operation::Convert(_) => log_access(stream, head, &done, started),
+        }
         self.reply(stream, head, &done).await?;
         Ok(if head.version == Version::V1_1 { Next::Keep } else { Next::Finish })
     }
@@ -196,8 +201,10 @@ impl Worker {
 
     /// The answer to a status request: `key=value` lines.
     fn status(&self, head: &Head) -> Done {
+        let state = if self.context.is_leaving() { "draining" } else { "serving" };
         let lines = self.context.metrics.snapshot().lines();
-        let text = format!("role=worker\nversion={}\n{lines}", env!("CARGO_PKG_VERSION"));
+        let version = env!("CARGO_PKG_VERSION");
+        let text = format!("role=worker\nversion={version}\nstate={state}\n{lines}");
         let checksum = head.options.checksum.of(text.as_bytes());
         Done { result: Ok(Converted { bytes: text.into_bytes(), checksum }), convert_us: 0 }
     }

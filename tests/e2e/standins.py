@@ -106,7 +106,10 @@ class WorkerV1(StandIn):
         super().__init__(certs)
 
     def handle(self, stream):
-        header = HEADER.unpack(read_exact(stream, HEADER.size))
+        first = stream.recv(1)
+        if not first:
+            return  # A master looks whether this worker is there.
+        header = HEADER.unpack(first + read_exact(stream, HEADER.size - 1))
         answer = self.answer(stream, *header)
         stream.sendall(LENGTH.pack(len(answer)) + answer)
 

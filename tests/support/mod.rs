@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use fxsrv::auth::{Token, Tokens};
 use fxsrv::io::Driver;
-use fxsrv::limits::{ConvertLimits, ServerLimits};
-use fxsrv::server::{Lifecycle, Phase, Plan};
+use fxsrv::limits::{ConvertLimits, FleetLimits, ServerLimits};
+use fxsrv::master::WorkerList;
+use fxsrv::server::{Changing, Lifecycle, Phase, Plan};
 use fxsrv::tls::certs::{PemPair, make_ca, make_client_leaf, make_server_leaf};
 use fxsrv::tls::{ClientAuth, ClientTls, Identity, Roots, ServerTls, Trust, Versions};
 use fxsrv::wire::Version;
@@ -167,13 +168,15 @@ impl Drop for Server {
 pub fn start_worker(setup: &Setup, pki: &Pki) -> Server {
     let config = worker::Config {
         plan: plan(setup),
-        tls: ServerTls::new(
-            &pki.server_identity(),
-            ClientAuth::Required(&pki.roots()),
-            Versions::Tls13,
-        )
-        .unwrap(),
-        tokens: Tokens::Open,
+        live: Changing::fixed(worker::Live {
+            tls: ServerTls::new(
+                &pki.server_identity(),
+                ClientAuth::Required(&pki.roots()),
+                Versions::Tls13,
+            )
+            .unwrap(),
+            tokens: Tokens::Open,
+        }),
         limits: setup.limits,
         convert_limits: ConvertLimits::default(),
         slots: setup.slots,
@@ -184,22 +187,25 @@ pub fn start_worker(setup: &Setup, pki: &Pki) -> Server {
     })
 }
 
-pub fn start_master(setup: &Setup, pki: &Pki, workers: Vec<String>) -> Server {
+pub fn start_master(setup: &Setup, pki: &Pki, workers: &[String]) -> Server {
     let config = master::Config {
         plan: plan(setup),
-        tls: ServerTls::new(&pki.server_identity(), ClientAuth::None, Versions::Tls12And13)
+        live: Changing::fixed(master::Live {
+            tls: ServerTls::new(&pki.server_identity(), ClientAuth::None, Versions::Tls12And13)
+                .unwrap(),
+            tokens: Tokens::Only(vec![Token::parse(TOKEN).unwrap()]),
+            workers: WorkerList::parse(workers, None).unwrap(),
+            worker_tls: ClientTls::new(
+                Trust::Roots(&pki.roots()),
+                Some(&pki.client_identity()),
+                Versions::Tls13,
+            )
             .unwrap(),
-        tokens: Tokens::Only(vec![Token::parse(TOKEN).unwrap()]),
-        workers,
-        worker_tls: ClientTls::new(
-            Trust::Roots(&pki.roots()),
-            Some(&pki.client_identity()),
-            Versions::Tls13,
-        )
-        .unwrap(),
+        }),
         worker_wire: setup.worker_wire,
         limits: setup.limits,
         metrics: fxsrv::exchange::registry(),
+        fleet_limits: FleetLimits::default(),
     };
     Server::start(move |stop, sender| {
         master::run(config, stop, |address| sender.send(address).unwrap()).unwrap();
@@ -214,6 +220,7 @@ pub fn plan(setup: &Setup) -> Plan {
         buffers: setup.buffers,
         connections_max: setup.limits.connections_max,
         grace: Duration::from_secs(10),
+        notice: Duration::ZERO,
     }
 }
 
@@ -229,7 +236,7 @@ impl Cluster {
         let pki = Pki::new();
         let worker = start_worker(setup, &pki);
         let workers = setup.workers.clone().unwrap_or_else(|| vec![worker.address.to_string()]);
-        let master = start_master(setup, &pki, workers);
+        let master = start_master(setup, &pki, &workers);
         Self { pki, worker, master }
     }
 
