@@ -4,7 +4,7 @@ import statistics
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, LABEL_WIDTH, VALUE_WIDTH = 760, 220, 60
+WIDTH, LABEL_WIDTH, VALUE_WIDTH = 780, 256, 60
 BAR, GAP, TITLE, MARGIN = 16, 7, 30, 14
 
 #: Colours follow the reader's theme. The bars' own have contrast on both.

@@ -28,8 +28,8 @@ def said(size):
     return f"{size >> 20} MiB" if size % (1 << 20) == 0 else f"{size >> 10} KiB"
 
 
-class Memlock(harness.Case):
-    """Registered buffers are charged to RLIMIT_MEMLOCK of an ordinary user."""
+class Confined(harness.Case):
+    """A master as an ordinary user who may lock little memory."""
 
     def setUp(self):
         super().setUp()
@@ -48,6 +48,10 @@ class Memlock(harness.Case):
         return self.start_master(
             self.worker.address(), *args, binary=self.binary, user=user, group=user,
             extra_groups=[], preexec_fn=confine.limit(resource.RLIMIT_MEMLOCK, memlock))
+
+
+class Memlock(Confined):
+    """Registered buffers are charged to RLIMIT_MEMLOCK of an ordinary user."""
 
     def test_a_small_limit_is_warned_of_and_serves(self):
         for memlock in (512 * 1024, 1024 * 1024, 4096 * 1024):
