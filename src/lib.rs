@@ -21,5 +21,6 @@ pub mod store;
 pub mod store_client;
 pub mod tls;
 pub mod transport;
+pub mod web;
 pub mod wire;
 pub mod worker;

@@ -232,3 +232,60 @@ impl Default for ClientLimits {
         }
     }
 }
+
+/// Limits of the HTTP gateway towards browsers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebLimits {
+    /// Bytes of one upload. The same as a master's own limit.
+    pub body_bytes_max: u64,
+    /// Bytes of a request's head, and of one read of its body. A record of 64 KiB less would cost as
+    /// many more system calls; a browser's head has about 1 KiB.
+    pub head_bytes_max: usize,
+    /// Headers of a request. Browsers send about 20.
+    pub headers_max: usize,
+    /// The head of a request; also between two requests of a connection.
+    pub header_timeout: Duration,
+    /// A browser that moves no byte of a body.
+    pub stall_timeout: Duration,
+    /// What an upload may take beside its size at [`Self::upload_rate_min`].
+    pub upload_timeout: Duration,
+    /// Bytes a second below which a browser holds a place rather than uploads a file: a modem of
+    /// the last century had 4 KiB.
+    pub upload_rate_min: u32,
+    /// Hearing a browser out after a refusal, so that the answer arrives.
+    pub linger_timeout: Duration,
+    /// Connections of one thread. Each takes two buffers of 64 KiB at most while a file moves: 128
+    /// MiB.
+    pub connections_max: usize,
+    /// Requests at once that move a file, over all threads. Each takes 64 KiB for a window in both
+    /// directions towards the master, and as much again for pieces: 64 MiB in all.
+    pub requests_max: usize,
+    /// The same of one client address. A browser has six connections to a host.
+    pub uploads_per_address_max: usize,
+}
+
+impl WebLimits {
+    /// How long an upload of `bytes` may take.
+    #[must_use]
+    pub fn upload_time(&self, bytes: u64) -> Duration {
+        self.upload_timeout + Duration::from_secs(bytes / u64::from(self.upload_rate_min.max(1)))
+    }
+}
+
+impl Default for WebLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 512 * MIB,
+            head_bytes_max: 64 * 1024,
+            headers_max: 64,
+            header_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
+            upload_timeout: Duration::from_secs(60),
+            upload_rate_min: 4 * 1024,
+            linger_timeout: Duration::from_secs(30),
+            connections_max: 1024,
+            requests_max: 256,
+            uploads_per_address_max: 32,
+        }
+    }
+}

@@ -10,12 +10,12 @@ use super::serve::plan;
 use crate::auth::{Token, Tokens};
 use crate::config::Running;
 use crate::io::Driver;
-use crate::limits::{ConvertLimits, FleetLimits};
+use crate::limits::{ClientLimits, ConvertLimits, FleetLimits, WebLimits};
 use crate::master::{WorkerList, WorkerSpec};
 use crate::server::{Changing, Lifecycle, Phase, Stop};
 use crate::tls::{ClientAuth, ClientTls, Identity, Roots, ServerTls, Trust, Versions};
 use crate::wire::Version;
-use crate::{master, worker};
+use crate::{master, web, worker};
 
 /// Names that the certificate of a server in this process must have.
 pub(super) const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -37,10 +37,11 @@ pub(super) struct Parts {
     pub(super) token: Token,
 }
 
-/// A master and its workers, all serving.
+/// A master and its workers, all serving; and a page before them, where one is wanted.
 pub(super) struct Tiers {
     master: Hosted,
     workers: Vec<Hosted>,
+    page: Option<Hosted>,
     life: Lifecycle,
     /// The workers' own: what a master has in flight when it drains needs them.
     workers_life: Lifecycle,
@@ -69,7 +70,22 @@ impl Tiers {
         let master = host("master", &life, move |stop, tell| {
             master::run(config, stop, |address| tell_address(&tell, address))
         })?;
-        Ok(Self { master, workers, life, workers_life })
+        Ok(Self { master, workers, page: None, life, workers_life })
+    }
+
+    /// Starts a page for whoever reaches `listen`: it shows the token itself.
+    pub(super) fn add_page(
+        &mut self,
+        parts: &Parts,
+        listen: SocketAddr,
+    ) -> Result<SocketAddr, Fail> {
+        let config = parts.page(listen, self.master.address)?;
+        let page = host("page", &self.life, move |stop, tell| {
+            web::run(config, stop, |address| tell_address(&tell, address))
+        })?;
+        let address = page.address;
+        self.page = Some(page);
+        Ok(address)
     }
 
     /// Where clients connect.
@@ -77,9 +93,9 @@ impl Tiers {
         self.master.address
     }
 
-    /// Waits until the master has ended, then ends the workers.
+    /// Waits until page and master have ended, then ends the workers.
     pub(super) fn wait(self) -> Result<(), Fail> {
-        let ended = self.master.join();
+        let ended = self.page.map_or(Ok(()), Hosted::join).and(self.master.join());
         self.workers_life.request(Phase::Stopped);
         self.workers.into_iter().map(Hosted::join).fold(ended, Result::and)
     }
@@ -121,6 +137,31 @@ impl Parts {
             limits: self.running.limits,
             metrics: crate::exchange::registry(),
             fleet_limits: FleetLimits::default(),
+        })
+    }
+
+    fn page(&self, listen: SocketAddr, master: SocketAddr) -> Result<web::Config, Fail> {
+        let host = if master.ip().is_unspecified() { LOCAL_NAMES[0] } else { "" };
+        let server = match host {
+            "" => master.into(),
+            host => format!("{host}:{}", master.port()).parse().map_err(|error| {
+                Fail::failed(format!("the page cannot reach the master: {error}"))
+            })?,
+        };
+        Ok(web::Config {
+            listen,
+            driver: self.driver,
+            threads: 1,
+            grace: self.running.grace,
+            server,
+            tls: ClientTls::new(Trust::Roots(&self.roots), None, Versions::Tls13)?,
+            token: Some(self.token.clone()),
+            names: Vec::new(),
+            limits: WebLimits {
+                body_bytes_max: self.running.limits.body_bytes_max,
+                ..WebLimits::default()
+            },
+            client_limits: ClientLimits::default(),
         })
     }
 }

@@ -23,6 +23,7 @@ mod term;
 mod token;
 mod transfer;
 mod up;
+mod web;
 mod worker;
 
 use std::process::ExitCode;
@@ -81,6 +82,7 @@ enum Command {
     Summary(Box<files::SummaryArgs>),
     Help(Box<files::HelpArgs>),
     Files(Box<shell::Args>),
+    Web(Box<web::Args>),
 }
 
 /// Does what the command line says.
@@ -121,6 +123,7 @@ fn execute(command: Command) -> Result<Exit, Fail> {
         Command::Summary(args) => return files::summary(*args),
         Command::Help(args) => files::help(*args, &mut self::command()),
         Command::Files(args) => return shell::run(*args),
+        Command::Web(args) => web::run(*args),
     }
     .map(|()| Exit::Done)
 }

@@ -11,10 +11,11 @@ use super::fail::Fail;
 use super::local::{LOCAL_NAMES, Parts, Tiers};
 use super::serve::{self, ServeArgs};
 use super::term::{self, quote};
+use super::web;
 use super::worker::cores;
 use crate::auth::Token;
 use crate::client::Address;
-use crate::config::{File, SLOTS_MAX, UpKeys, user_dir, within};
+use crate::config::{File, PageAt, SLOTS_MAX, UpKeys, user_dir, within};
 use crate::server::Lifecycle;
 use crate::tls::certs::CertDir;
 
@@ -61,11 +62,16 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     let slots = within("slots", slots, 1..=SLOTS_MAX)?;
     let listen = serve::resolve(keys.listen.as_ref(), PORT)?;
     let dir = state_dir(&keys)?;
+    let page = page_address(keys.web.as_ref())?;
     let driver = serve::begin(keys.log, running.io)?;
     if args.serve.check_config {
         let mut facts = vec![
             ("listen", listen.to_string()),
             ("state", dir.display().to_string()),
+            (
+                "page",
+                page.as_ref().map_or_else(|| "none".to_owned(), |page| page.listen.to_string()),
+            ),
             ("workers", format!("{workers}, each with {slots} conversions at once")),
         ];
         facts.extend(serve::common_facts(driver, &running));
@@ -85,14 +91,57 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     };
     serve::log_start("up", driver, &running);
     let life = Lifecycle::default();
-    let tiers = Tiers::start(&parts, life.clone())?;
+    let mut tiers = Tiers::start(&parts, life.clone())?;
+    let page = start_page(&mut tiers, &parts, page.as_ref());
     serve::heed_signals(life, || {
         Err(Fail::usage("`fxsrv up` reads certificates and token when it starts, and no more")
             .with_hint("start it again, or run master and worker by themselves"))
     })?;
     serve::announce(tiers.address());
     term::out(&state.command(tiers.address(), keys.listen.as_ref()))?;
+    match page {
+        Ok(None) => {}
+        Ok(Some(address)) => term::out(&format!("the page is at {}", web::url(address)))?,
+        Err(fail) => {
+            let _ = tiers.stop();
+            return Err(fail);
+        }
+    }
     tiers.wait()
+}
+
+/// Where the page is to be.
+struct Page {
+    listen: SocketAddr,
+    /// It was not asked for at this port.
+    may_move: bool,
+}
+
+fn page_address(key: Option<&PageAt>) -> Result<Option<Page>, Fail> {
+    let (listen, may_move) = match key {
+        Some(PageAt::Off) => return Ok(None),
+        Some(PageAt::Address(address)) => (serve::resolve(Some(address), web::PORT)?, false),
+        None => (serve::resolve(None, web::PORT)?, true),
+    };
+    if !listen.ip().is_loopback() {
+        return Err(Fail::usage(format!(
+            "{listen} is not a loopback address, where the page may be"
+        ))
+        .with_hint("the page shows the token for all; for others start `fxsrv web` beside it"));
+    }
+    Ok(Some(Page { listen, may_move }))
+}
+
+fn start_page(
+    tiers: &mut Tiers,
+    parts: &Parts,
+    page: Option<&Page>,
+) -> Result<Option<SocketAddr>, Fail> {
+    let Some(Page { listen, may_move }) = page else { return Ok(None) };
+    let free = SocketAddr::new(listen.ip(), 0);
+    let is_taken = || std::net::TcpListener::bind(listen).is_err();
+    let listen = if *may_move && is_taken() { free } else { *listen };
+    tiers.add_page(parts, listen).map(Some)
 }
 
 fn state_dir(keys: &UpKeys) -> Result<PathBuf, Fail> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::exchange::{ExchangeError, Outgoing, Reply, exchange};
 use super::{Answer, ClientConfig, ClientError, Progress, Request, Wire};
+use crate::auth::Token;
 use crate::convert;
 use crate::io::{BUFFER_BYTES, Buffer, Socket};
 use crate::transport::{StreamError, TlsStream};
@@ -80,6 +81,11 @@ impl Connection {
         let request = Request { target, name: "", body: &[], options: &options };
         let answer = self.ask(Operation::Status, &request, &mut |_| {}).await?;
         Ok(String::from_utf8_lossy(&answer.bytes).into_owned())
+    }
+
+    /// Shows `token` from now on: each request says for itself who asks.
+    pub fn set_token(&mut self, token: Token) {
+        self.config.token = token;
     }
 
     /// Says goodbye.

@@ -8,6 +8,7 @@ mod keys;
 mod server;
 mod store;
 mod values;
+mod web;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -23,6 +24,7 @@ pub(crate) use server::{
 };
 pub(crate) use store::{FilesKeys, StoreKeys};
 pub(crate) use values::ByteSize;
+pub(crate) use web::{PageAt, WebKeys};
 
 /// A whole file. Every table belongs to a subcommand, and has its keys.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
@@ -34,6 +36,7 @@ pub(crate) struct File {
     pub(crate) up: UpKeys,
     pub(crate) store: StoreKeys,
     pub(crate) files: FilesKeys,
+    pub(crate) web: WebKeys,
 }
 
 /// More than any configuration; what is larger is another file.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::keys::{keys, server_keys};
 use super::values::{ByteSize, Period, parsed};
+use super::web::PageAt;
 use super::{ConfigError, LogLevel};
 use crate::client::Address;
 use crate::io::{BUFFERS_MAX, Driver};
@@ -141,6 +142,12 @@ server_keys! {
         /// ~/.local/state/fxsrv]
         #[arg(long, env = "FXSRV_STATE", value_name = "DIR")]
         state: PathBuf,
+
+        /// Where the page and the HTTP API are, for this machine alone; `off` for nowhere
+        /// [default: 127.0.0.1:8080, or a free port where that is taken]
+        #[arg(long, env = "FXSRV_WEB", value_name = "HOST:PORT")]
+        #[serde(deserialize_with = "parsed")]
+        web: PageAt,
 
         /// Workers in this process [default: 1]
         #[arg(long, env = "FXSRV_WORKERS", value_name = "N", help_heading = "Resources")]

@@ -6,6 +6,7 @@
 
 mod detect;
 mod error;
+mod formats;
 mod image;
 mod options;
 mod pdf_to_text;

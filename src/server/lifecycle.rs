@@ -57,7 +57,7 @@ impl Stop {
     }
 
     /// A server that fails takes the others of its process along.
-    pub(super) fn request(&self, phase: Phase) {
+    pub(crate) fn request(&self, phase: Phase) {
         Lifecycle(self.sender.clone()).request(phase);
     }
 

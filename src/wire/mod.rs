@@ -21,7 +21,7 @@ pub use checksum::{ChecksumKind, Hasher};
 pub use code::{Code, Side};
 pub use failure::Failure;
 pub use operation::{Operation, Version};
-pub use options::RequestOptions;
+pub use options::{OPTIONS, OptionInfo, OptionKind, RequestOptions};
 pub use reply::{ReplyError, ReplyHeader, encode_reply_v1_0_header, parse_reply_v1_0_header};
 pub use request::RequestHeader;
 

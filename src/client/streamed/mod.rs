@@ -15,7 +15,6 @@ use self::exchange::{Outgoing, exchange};
 use super::connection::sendable;
 use super::exchange::ExchangeError;
 use super::{ClientError, Connection, Wire};
-use crate::auth::Token;
 use crate::convert::Target;
 use crate::transport::TlsStream;
 use crate::wire::{Operation, RequestHeader, RequestOptions, Version};
@@ -51,8 +50,6 @@ pub struct StreamedRequest<'a> {
     pub checksum: [u8; 16],
     /// What else v1.1 may say.
     pub options: &'a RequestOptions,
-    /// What is shown to be served, where it is not the connection's own token.
-    pub token: Option<&'a Token>,
 }
 
 /// What an answer says before its body.
@@ -113,7 +110,7 @@ impl Connection {
         let block = options.encode().map_err(ClientError::Refused)?;
         let header = RequestHeader::new(
             Version::V1_1,
-            request.token.unwrap_or(&self.config.token),
+            &self.config.token,
             request.checksum,
             request.name,
             request.body_bytes,

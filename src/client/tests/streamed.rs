@@ -77,7 +77,6 @@ impl Case {
             body_bytes: self.announced,
             checksum: [0; 16],
             options: &options,
-            token: None,
         };
         let (mut source, full_at) = (Pieces(self.pieces, self.then), self.full_at);
         let mut sink = Kept { head: None, bytes: Vec::new(), full_at };

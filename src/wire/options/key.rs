@@ -8,10 +8,13 @@ use crate::convert::{
 };
 
 /// More than the half of any page is no margin; this is beyond the longest side of all of them.
-const MARGIN_MM_MAX: f32 = 500.0;
+pub(super) const MARGIN_MM_MAX: f32 = 500.0;
 
 /// Four inches: one letter still fits a page.
-const FONT_SIZE_PT_MAX: f32 = 288.0;
+pub(super) const FONT_SIZE_PT_MAX: f32 = 288.0;
+
+/// Below a point nobody reads anything.
+pub(super) const FONT_SIZE_PT_MIN: f32 = 1.0;
 
 const ID_BYTES_MAX: usize = 64;
 
@@ -140,7 +143,7 @@ impl Key {
                 [("a4", PageSize::A4), ("letter", PageSize::Letter), ("legal", PageSize::Legal)],
             )?),
             Self::Margin => Value::Margin(number(text, 0.0, MARGIN_MM_MAX)?),
-            Self::FontSize => Value::FontSize(number(text, 1.0, FONT_SIZE_PT_MAX)?),
+            Self::FontSize => Value::FontSize(number(text, FONT_SIZE_PT_MIN, FONT_SIZE_PT_MAX)?),
             Self::Layout => match text {
                 "flow" => Value::PdfLayout(PdfLayout::Flow),
                 "plain" => Value::PdfLayout(PdfLayout::Plain),

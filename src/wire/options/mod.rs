@@ -5,10 +5,12 @@
 //! line feed is refused. A known option may come with any operation; one that has no use for it
 //! ignores it.
 
+mod describe;
 mod key;
 #[cfg(test)]
 mod tests;
 
+pub use self::describe::{OPTIONS, OptionInfo, OptionKind};
 use self::key::{Key, Value};
 use super::request::options_too_long;
 use super::text::quoted;

@@ -308,3 +308,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_description_says_what_is_taken_and_nothing_more() {
+    for info in OPTIONS {
+        for &target in info.targets {
+            let takes = |value: &str| {
+                let line = format!("{}={value}\n", info.name);
+                RequestOptions::parse(line.as_bytes(), Operation::Convert(target)).is_ok()
+            };
+            let (good, bad): (Vec<String>, Vec<String>) = match info.kind {
+                OptionKind::Integer(min, max) => (
+                    vec![min.to_string(), max.to_string()],
+                    vec![(min - 1).to_string(), (max + 1).to_string(), "1.5".into()],
+                ),
+                OptionKind::Number(min, max) => (
+                    vec![min.to_string(), max.to_string(), "1.5".into()],
+                    vec![(min - 0.1).to_string(), (max + 0.1).to_string()],
+                ),
+                OptionKind::Boolean => (vec!["0".into(), "1".into()], vec!["2".into()]),
+                OptionKind::Colour => (vec!["#000fff".into()], vec!["#000ff".into()]),
+                OptionKind::Choice(choices) => {
+                    (choices.iter().map(|&choice| choice.to_owned()).collect(), vec![String::new()])
+                }
+            };
+            assert!(takes(info.default), "{info:?}");
+            assert!(good.iter().all(|value| takes(value)), "{info:?} {good:?}");
+            assert!(!bad.iter().any(|value| takes(value)), "{info:?} {bad:?}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What all requests share, and how many of them there may be.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::{HeaderMap, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Config;
+use super::problem::Problem;
+use crate::auth::Token;
+
+/// The gateway, as a handler sees it. Clones share it.
+#[derive(Clone)]
+pub(super) struct App(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    requests: Arc<Semaphore>,
+    uploads: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A browser's address, as an extension of its requests.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// A place among the requests that cost something, given back when it is dropped.
+pub(super) struct Place {
+    _request: OwnedSemaphorePermit,
+    app: App,
+    address: IpAddr,
+}
+
+/// When to try again: a conversion takes about so long.
+const RETRY_AFTER_MS: u32 = 1_000;
+
+impl App {
+    pub(super) fn new(config: Config) -> Self {
+        let requests = Arc::new(Semaphore::new(config.limits.requests_max));
+        Self(Arc::new(Inner { config, requests, uploads: Mutex::default() }))
+    }
+
+    /// A place for a request of `peer` that moves a file.
+    pub(super) fn enter(&self, Peer(peer): Peer) -> Result<Place, Problem> {
+        let limits = &self.0.config.limits;
+        let Ok(request) = Arc::clone(&self.0.requests).try_acquire_owned() else {
+            let message = format!("{} requests are on their way already", limits.requests_max);
+            return Err(Problem::busy(message, RETRY_AFTER_MS));
+        };
+        let address = peer.ip().to_canonical();
+        let mut uploads = self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = uploads.entry(address).or_default();
+        if *of_address >= limits.uploads_per_address_max {
+            let max = limits.uploads_per_address_max;
+            return Err(Problem::too_many(format!("{max} uploads of this address at once")));
+        }
+        *of_address += 1;
+        Ok(Place { _request: request, app: self.clone(), address })
+    }
+
+    /// What is shown to the master: the client's own token, else the gateway's.
+    pub(super) fn token(&self, headers: &HeaderMap) -> Result<Token, Problem> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return self
+                .0
+                .config
+                .token
+                .clone()
+                .ok_or_else(|| Problem::no_token("there is no token"));
+        };
+        let token = value
+            .to_str()
+            .ok()
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(|| Problem::no_token("the authorization is no bearer token"))?;
+        Token::parse(token).map_err(|error| Problem::no_token(&error.to_string()))
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.0.config
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut uploads = self.app.0.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = uploads.get_mut(&self.address) {
+            *count -= 1;
+            // An address that has left takes no memory.
+            if *count == 0 {
+                uploads.remove(&self.address);
+            }
+        }
+    }
+}
