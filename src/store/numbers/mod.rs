@@ -5,6 +5,7 @@
 
 mod parse;
 mod repr;
+mod scan;
 mod summary;
 
 pub use parse::parse_line;

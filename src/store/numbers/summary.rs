@@ -2,9 +2,10 @@
 
 use super::parse::{LINE_BYTES_MAX, parse_line, trim};
 use super::repr::python_repr;
+use super::scan::leading_number;
 
 /// Takes a text piece by piece, in memory that does not grow with it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Summariser {
     /// The beginning of a line whose end has not come.
     partial: Vec<u8>,
@@ -13,7 +14,8 @@ pub struct Summariser {
     max: f64,
     min: f64,
     sum: f64,
-    /// What the sum has lost to rounding (Neumaier's improvement of Kahan's sum).
+    /// What the sum has lost to rounding: of each addition exactly (Knuth's two-sum), so that it is
+    /// a compensated sum whichever of the two is the larger.
     lost: f64,
     /// The sum of all numbers by 2^64, for when the sum itself is beyond what a number can be.
     scaled_sum: f64,
@@ -66,12 +68,19 @@ impl Summariser {
             self.partial.clear();
             piece = &piece[end + 1..];
         }
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', piece) {
-            self.take_line(&piece[start..end])?;
-            start = end + 1;
+        while !piece.is_empty() {
+            if let Some((value, bytes)) = leading_number(piece) {
+                self.line += 1;
+                self.take(value);
+                piece = &piece[bytes..];
+            } else if let Some(end) = memchr::memchr(b'\n', piece) {
+                self.take_line(&piece[..end])?;
+                piece = &piece[end + 1..];
+            } else {
+                return self.keep(piece);
+            }
         }
-        self.keep(&piece[start..])
+        Ok(())
     }
 
     /// The summary of all of it.
@@ -115,26 +124,34 @@ impl Summariser {
     }
 
     fn take(&mut self, value: f64) {
-        if self.count == 0 {
-            (self.max, self.min) = (value, value);
-        } else {
-            // As Python's `max` and `min`: the first of two equals stays, so that 0.0 before -0.0 does.
-            if value > self.max {
-                self.max = value;
-            }
-            if value < self.min {
-                self.min = value;
-            }
+        // As Python's `max` and `min`: the first of two equals stays, so that 0.0 before -0.0 does.
+        if value > self.max {
+            self.max = value;
+        }
+        if value < self.min {
+            self.min = value;
         }
         self.count += 1;
         let sum = self.sum + value;
-        self.lost += if self.sum.abs() >= value.abs() {
-            (self.sum - sum) + value
-        } else {
-            (value - sum) + self.sum
-        };
+        let added = sum - self.sum;
+        self.lost += (self.sum - (sum - added)) + (value - added);
         self.sum = sum;
         self.scaled_sum += value * SCALE;
+    }
+}
+
+impl Default for Summariser {
+    fn default() -> Self {
+        Self {
+            partial: Vec::new(),
+            line: 0,
+            count: 0,
+            max: f64::NEG_INFINITY,
+            min: f64::INFINITY,
+            sum: 0.0,
+            lost: 0.0,
+            scaled_sum: 0.0,
+        }
     }
 }
 
