@@ -7,7 +7,7 @@ use super::serve::{self, ServeArgs};
 use super::term;
 use crate::auth::Tokens;
 use crate::config::{ClientAuthMode, File, Running, StoreKeys};
-use crate::io::Driver;
+use crate::io::{Driver, use_small_pages};
 use crate::server::Lifecycle;
 use crate::store::{self, Confinement, Connections, Directory, Finding, Security};
 use crate::tls::certs::CertDir;
@@ -65,6 +65,7 @@ pub(super) fn run(args: Args) -> Result<Exit, Fail> {
     if let Some(Command::Scrub(scrub_args)) = &args.command {
         return scrub(&scrub_args.root);
     }
+    use_small_pages();
     let file = File::load(args.serve.config.as_deref())?;
     let keys = args.keys.or(file.store);
     let running = keys.running()?;
