@@ -1,5 +1,6 @@
 """Plain clients: of the store's protocol, and of HTTP as far as nginx needs it."""
 
+import itertools
 import selectors
 import socket
 import ssl
@@ -9,6 +10,9 @@ import time
 CONNECT_S = 20
 HELP = b"\x80"
 HELP_BYTES = 32
+
+# Files are new: to replace one frees its place, which a disk that is mounted with `discard` must be told of.
+NEW_NAMES = map("new-{}".format, itertools.count())
 
 
 def context(ca: str) -> ssl.SSLContext:
@@ -102,11 +106,11 @@ def put_many(connections: list, size: int, count: int) -> None:
             raise RuntimeError("a PUT was refused")
     data = bytes(range(256)) * (size // 256 + 1)
     waiting = selectors.DefaultSelector()
-    for number, connection in enumerate(connections):
-        waiting.register(connection, selectors.EVENT_READ, number)
+    for connection in connections:
+        waiting.register(connection, selectors.EVENT_READ)
     asked = done = 0
-    for number, connection in enumerate(connections):
-        connection.sendall(put_request(f"{number}-0", data[:size]))
+    for connection in connections:
+        connection.sendall(put_request(next(NEW_NAMES), data[:size]))
         asked += 1
     while done < count:
         for key, _ in waiting.select():
@@ -114,7 +118,5 @@ def put_many(connections: list, size: int, count: int) -> None:
                 raise RuntimeError("a PUT was refused")
             done += 1
             if asked < count:
-                # Each client replaces files of its own now and then, and makes new ones.
-                name = f"{key.data}-{asked % 5000}"
-                key.fileobj.sendall(put_request(name, data[:size]))
+                key.fileobj.sendall(put_request(next(NEW_NAMES), data[:size]))
                 asked += 1

@@ -135,12 +135,12 @@ def one_at_a_time(root: Path, count: int) -> float:
     """What the disk gives to files that are each synced for itself: no network, no TLS, just the calls."""
     directory, data = os.open(root, os.O_RDONLY), bytes(1024)
     started = time.monotonic()
-    for number in range(count):
+    for _ in range(count):
         file = os.open(root / "draft", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
         os.write(file, data)
         os.fsync(file)
         os.close(file)
-        os.rename(root / "draft", root / f"{number % 1000}")
+        os.rename(root / "draft", root / next(clients.NEW_NAMES))
         os.fsync(directory)
     os.close(directory)
     return count / (time.monotonic() - started)
