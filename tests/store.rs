@@ -267,6 +267,72 @@ fn a_flipped_byte_on_the_disk_is_an_error() {
 }
 
 #[test]
+fn requests_that_come_together_are_answered_though_the_last_is_cut() {
+    over_all(|store| {
+        let mut client = store.connect();
+        let (small, large) = (vec![5; 1024], vec![6; 100_000]);
+        assert_eq!(client.ask(&put("s", &small), 1), [0]);
+        assert_eq!(client.ask(&put("l", &large), 1), [0]);
+        let answer = |name: &str, data: &[u8]| {
+            let size = u32::try_from(data.len()).unwrap().to_be_bytes();
+            [&[0x20 | name.len() as u8], name.as_bytes(), &size, data].concat()
+        };
+        // More than a send window holds, one that fits none, a refusal, one that takes its time.
+        let mut requests = b"\x21s".repeat(40);
+        let mut expected = answer("s", &small).repeat(40);
+        for (request, answer) in [
+            (&b"\x21l"[..], answer("l", &large)),
+            (b"\x21s", answer("s", &small)),
+            (b"\x21x", vec![0x60]),
+            (b"\x01t\0\0\0\x011", vec![0]),
+            (b"\x21t", answer("t", b"1")),
+            (b"\x21s", answer("s", &small)),
+        ] {
+            requests.extend_from_slice(request);
+            expected.extend_from_slice(&answer);
+        }
+        requests.extend_from_slice(b"\x24na");
+        client.send(&requests, Cut::Whole);
+        assert!(client.read(expected.len()) == expected, "all answers but the last");
+        assert_eq!(client.ask(b"me", 1), [0x60]);
+        client.ends_in_order();
+    });
+}
+
+#[test]
+fn a_file_whose_place_was_taken_meanwhile_counts_as_new() {
+    for driver in DRIVERS {
+        let store = start_with(driver, Wire::Plain, |_, limits| limits.files_max = 2);
+        let (mut slow, mut other) = (store.connect(), store.connect());
+        assert_eq!(other.ask(&put("a", b"1"), 1), [0]);
+        assert_eq!(other.ask(&put("b", b"2"), 1), [0]);
+        let whole = put("a", &[3; 5000]);
+        slow.send(&whole[..4000], Cut::Whole);
+        eventually("the draft", || store.own_names().len() == 1);
+        assert_eq!(other.ask(b"\x41a\x01c", 1), [0]);
+        slow.send(&whole[4000..], Cut::Whole);
+        assert_eq!(slow.read(1), [0xa0], "a third file");
+        assert_eq!(store.names(), ["b", "c"]);
+        // The place that it took is free again.
+        assert_eq!(other.ask(&put("b", b"4"), 1), [0]);
+        assert_eq!(store.own_names(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_damaged_checksum_is_an_error_and_not_a_missing_one() {
+    over_all(|store| {
+        let mut client = store.connect();
+        assert_eq!(client.ask(&put("f", b"1\n"), 1), [0]);
+        let path = store.root().join("f");
+        let flags = rustix::fs::XattrFlags::REPLACE;
+        rustix::fs::setxattr(&path, "user.fxsrv.xxh3", b"zz", flags).unwrap();
+        assert_eq!(client.ask(b"\x21f", 1), [0xa0]);
+        assert_eq!(client.ask(b"\x61f", 1), [0xa0]);
+    });
+}
+
+#[test]
 fn a_drain_lets_a_transfer_end() {
     for driver in DRIVERS {
         let store = start(driver, Wire::Tls);

@@ -10,7 +10,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags,
+};
 use rustix::io::Errno;
 
 /// A directory that is open. Its verbs block, and most of them only as long as the kernel looks
@@ -19,6 +21,18 @@ use rustix::io::Errno;
 pub struct Dir {
     fd: OwnedFd,
     path: PathBuf,
+}
+
+/// What a name stands for. As long as a file is open, no other one has its number; and it is the same
+/// as before as long as its time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// The number of the file, its inode.
+    pub number: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// When its content or its attributes were changed: seconds and nanoseconds.
+    pub changed: (i64, i64),
 }
 
 /// What becomes of a file that has the new name already.
@@ -32,6 +46,18 @@ pub enum Rename {
 
 /// A file's own owner may read and write it, its group read: what a store keeps is not for everyone.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
+
+impl Stat {
+    /// The same of a file that is open.
+    #[must_use]
+    pub fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            number: metadata.ino(),
+            bytes: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
 
 impl Dir {
     /// Opens the directory at `path`.
@@ -115,14 +141,19 @@ impl Dir {
         Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
     }
 
-    /// Number and size of a file, or `None` where there is none of that name.
+    /// What a name stands for, or `None` where that is no regular file.
     ///
     /// # Errors
     ///
     /// The file system fails.
-    pub fn stat(&self, name: &str) -> io::Result<Option<(u64, u64)>> {
+    pub fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some((stat.st_ino, u64::try_from(stat.st_size).unwrap_or(0)))),
+            Ok(stat) if !FileType::from_raw_mode(stat.st_mode).is_file() => Ok(None),
+            Ok(stat) => Ok(Some(Stat {
+                number: stat.st_ino,
+                bytes: u64::try_from(stat.st_size).unwrap_or(0),
+                changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+            })),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -186,14 +217,4 @@ impl Dir {
     pub fn set_attribute(file: &fs::File, name: &str, value: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())?)
     }
-}
-
-/// Has the kernel begin to write a file's data to the disk, without waiting for it. Many files that
-/// are begun together are on the disk sooner than one after the other.
-#[allow(unsafe_code)]
-pub fn start_writeback(file: &fs::File) {
-    use std::os::fd::AsRawFd as _;
-    // SAFETY: the descriptor is open as long as `file` is borrowed, and no memory is passed. A
-    // failure leaves the whole work to the sync that follows.
-    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::io;
 
+use super::blocking::{BLOCKING_MAX, DURABLE_MAX};
 use super::deadline;
 use super::driver::{Driver, Ring, ring};
 
-/// Threads of an epoll loop for what blocks; [`super::blocking`] asks for no more at once.
-const BLOCKING_THREADS: usize = 8;
+/// Threads of an epoll loop for what blocks; no more is asked for at once.
+const BLOCKING_THREADS: usize = BLOCKING_MAX + DURABLE_MAX;
 
 impl Driver {
     /// Runs `main` on this thread until it ends. Tasks that it spawned with [`spawn`] and that

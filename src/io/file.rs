@@ -39,22 +39,6 @@ impl File {
         Self { driver, inner: file, ring: OnceCell::new() }
     }
 
-    /// Reads from the page cache alone, without waiting: `None` where the disk must be asked. For a
-    /// small file that somebody has read before, this one call is all that it takes.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
-    pub fn read_cached(&self, room: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
-        let mut slices = [IoSliceMut::new(room)];
-        match rustix::io::preadv2(&*self.inner, &mut slices, offset, ReadWriteFlags::NOWAIT) {
-            Ok(bytes) => Ok(Some(bytes)),
-            // Not in memory, or a file system that cannot say whether it is.
-            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Reads once from `offset` on into `room` of the buffer; 0 is the end of the file.
     pub async fn read_at(
         &self,
@@ -68,7 +52,7 @@ impl File {
                 Err(error) => (Err(error), buffer),
             };
         }
-        match self.read_cached(&mut buffer.bytes_mut()[room.clone()], offset) {
+        match read_cached(&self.inner, &mut buffer.bytes_mut()[room.clone()], offset) {
             Ok(None) => {}
             Ok(Some(bytes)) => return (Ok(bytes), buffer),
             Err(error) => return (Err(error), buffer),
@@ -121,25 +105,31 @@ impl File {
         (Ok(()), buffer)
     }
 
-    /// Waits until data and attributes are on the disk.
-    ///
-    /// # Errors
-    ///
-    /// The disk's. What was written may then be lost, and must not be counted on.
-    pub async fn sync(&self) -> io::Result<()> {
-        if self.driver == Driver::Uring {
-            return self.ring()?.0.sync_all().await;
-        }
-        let file = Arc::clone(&self.inner);
-        blocking(move || file.sync_all()).await?
-    }
-
     fn ring(&self) -> io::Result<std::rc::Rc<Ring>> {
         if let Some(ring) = self.ring.get() {
             return Ok(ring.clone());
         }
         let own = tokio_uring::fs::File::from_std(self.inner.try_clone()?);
         Ok(self.ring.get_or_init(|| std::rc::Rc::new(Ring(own))).clone())
+    }
+}
+
+/// Reads from the page cache alone, without waiting: `None` where the disk must be asked.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn read_cached(
+    file: &std::fs::File,
+    room: &mut [u8],
+    offset: u64,
+) -> io::Result<Option<usize>> {
+    let mut slices = [IoSliceMut::new(room)];
+    match rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+        Ok(bytes) => Ok(Some(bytes)),
+        // Not in memory, or a file system that cannot say whether it is.
+        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: the ring, the registered buffers, every socket, every file of a store. Offers one small set
 //! of verbs over owned buffers (listen, accept, connect, `read_into`, `write_all`, shutdown, deadline;
-//! `read_at`, `write_all_at`, sync), so that all above it is blind to the driver. Must never know of
+//! `read_at`, `write_all_at`), so that all above it is blind to the driver. Must never know of
 //! TLS, of requests or of files' contents, and is the only room that names `tokio_uring`.
 
 mod aligned;
@@ -26,13 +26,13 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use blocking::blocking;
+pub use blocking::{blocking, durably};
 pub use buffer::Buffer;
 pub use deadline::{Which, open_sockets, shutdown_sockets};
-pub use dir::{Dir, Rename, start_writeback};
+pub use dir::{Dir, Rename, Stat};
 pub use driver::{Choice, Driver};
 pub use event_loop::spawn;
-pub use file::File;
+pub use file::{File, read_cached};
 pub use listener::{Listener, listen};
 pub use pages::use_small_pages;
 pub use pool::{BUFFERS_MAX, BufferPool};

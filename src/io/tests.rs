@@ -309,7 +309,6 @@ fn files_are_written_and_read_at_their_places() {
                     buffer.bytes_mut()[10..16].copy_from_slice(b"abcdef");
                     let (written, mut buffer) = file.write_all_at(buffer, 10..16, 100).await;
                     written.unwrap();
-                    file.sync().await.unwrap();
                     buffer.bytes_mut().fill(9);
                     let (read, buffer) = file.read_at(buffer, 5..8, 102).await;
                     assert_eq!(read.unwrap(), 3);

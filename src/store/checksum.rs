@@ -40,6 +40,11 @@ impl Hasher {
     }
 }
 
+/// The checksum of a file that is in memory as a whole.
+pub(super) fn checksum(bytes: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(bytes)
+}
+
 /// Where checksums are kept.
 #[derive(Debug, Default)]
 pub(super) struct Checksums {
@@ -52,15 +57,19 @@ impl Checksums {
     /// The checksum that was stored with a file.
     pub(super) fn of(&self, dir: &Dir, file: &File) -> io::Result<Option<u128>> {
         let mut text = [0; TEXT_BYTES];
-        if !self.beside.load(Ordering::Relaxed) {
+        if !self.are_beside() {
             match Dir::attribute(file, ATTRIBUTE, &mut text) {
-                Ok(bytes) => return Ok(bytes.and_then(|bytes| parse(&text[..bytes]))),
+                Ok(Some(bytes)) => return parse(&text[..bytes]).map(Some),
+                Ok(None) => return Ok(None),
                 Err(error) if is_unsupported(&error) => self.beside.store(true, Ordering::Relaxed),
                 Err(error) => return Err(error),
             }
         }
         match dir.open_file(&name_beside(file.metadata()?.ino())) {
-            Ok(mut beside) => Ok(beside.read_exact(&mut text).ok().and_then(|()| parse(&text))),
+            Ok(mut beside) => {
+                beside.read_exact(&mut text)?;
+                parse(&text).map(Some)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -69,7 +78,7 @@ impl Checksums {
     /// Stores the checksum of a file.
     pub(super) fn store(&self, dir: &Dir, file: &File, checksum: u128) -> io::Result<()> {
         let text = format!("{checksum:032x}");
-        if !self.beside.load(Ordering::Relaxed) {
+        if !self.are_beside() {
             match Dir::set_attribute(file, ATTRIBUTE, text.as_bytes()) {
                 Err(error) if is_unsupported(&error) => self.beside.store(true, Ordering::Relaxed),
                 done => return done,
@@ -83,9 +92,14 @@ impl Checksums {
         beside.sync_all()
     }
 
+    /// Whether they are in files of their own.
+    pub(super) fn are_beside(&self) -> bool {
+        self.beside.load(Ordering::Relaxed)
+    }
+
     /// Forgets the checksum of the file of this number, which is gone.
     pub(super) fn forget(&self, dir: &Dir, number: u64) {
-        if self.beside.load(Ordering::Relaxed) {
+        if self.are_beside() {
             // What stays is swept at the next start.
             let _ = dir.remove(&name_beside(number));
         }
@@ -105,9 +119,12 @@ fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS))
 }
 
-fn parse(text: &[u8]) -> Option<u128> {
-    let text = std::str::from_utf8(text).ok().filter(|text| text.len() == TEXT_BYTES)?;
-    u128::from_str_radix(text, 16).ok()
+/// A checksum that is none is damage like any other: the file must not pass for one without.
+fn parse(text: &[u8]) -> io::Result<u128> {
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.len() == TEXT_BYTES);
+    digits.and_then(|digits| u128::from_str_radix(digits, 16).ok()).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "the checksum that was stored is damaged")
+    })
 }
 
 #[cfg(test)]
@@ -141,6 +158,18 @@ mod tests {
     #[test]
     fn a_checksum_beside_its_file_stays_with_it() {
         stored_and_read(&Checksums { beside: AtomicBool::new(true) });
+    }
+
+    #[test]
+    fn a_damaged_checksum_is_no_missing_one() {
+        let root = tempfile::tempdir_in(".").unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        let file = dir.create_file("a").unwrap();
+        for damaged in ["", "12", "0123456789abcdef0123456789abcdeg"] {
+            Dir::set_attribute(&file, ATTRIBUTE, damaged.as_bytes()).unwrap();
+            let error = Checksums::default().of(&dir, &file).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{damaged:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Making changes durable, many at a time.
 //!
 //! A sync of a file costs the disk a flush, and one of the directory another, whether one file is
-//! new or a hundred. So all changes go through one thread: while it waits for the disk, the next ones
-//! gather, and are then made durable together. Nobody waits for company: a change that comes alone
-//! goes alone.
+//! new or a hundred. So neither is done alone. Contents are synced beside each other, on many threads:
+//! the kernel makes durable together what waits at the same time, which it cannot where one sync
+//! follows the other. Names change on one thread: while that waits for the disk, the next changes
+//! gather, and one sync of the directory is for all of them. Nobody waits for company: a change that
+//! comes alone goes alone.
 
 use std::io;
 use std::str::FromStr;
@@ -14,7 +16,6 @@ use tokio::sync::oneshot;
 use super::StoreError;
 use super::directory::{Directory, Draft};
 use super::name::Name;
-use crate::io::start_writeback;
 
 /// What an acknowledged change survives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,10 +32,6 @@ pub enum Durability {
 /// Changes that become durable together. More than the connections of one thread seldom wait.
 const GROUP_MAX: usize = 256;
 
-/// A file above this is synced on its own before it joins a group: its data would keep the others
-/// waiting. 1 MiB takes a slow disk (100 MB/s) 10 ms, about as long as its flush.
-pub(super) const GROUP_FILE_BYTES_MAX: u64 = 1024 * 1024;
-
 /// Has changes made durable.
 pub(super) struct Committer {
     jobs: mpsc::Sender<Job>,
@@ -47,8 +44,9 @@ struct Job {
 
 /// A change of names.
 pub(super) enum Change {
-    /// A file gets its name. Where it is not synced yet, that is done first.
-    Publish { draft: Draft, is_synced: bool },
+    /// A file gets its name. Its content is on the disk, so that no name ever reaches the disk before
+    /// what it stands for.
+    Publish(Draft),
     /// A file gets another name.
     Rename { from: Name, to: Name },
 }
@@ -79,20 +77,10 @@ fn work(directory: &Directory, queue: &mpsc::Receiver<Job>) {
     }
 }
 
-/// First the contents, then the names in the order of their arrival, then the directory: a name never
-/// reaches the disk before what it stands for.
+/// First the names in the order of their arrival, then the directory.
 fn commit_group(directory: &Directory, group: Vec<Job>) {
-    let unsynced = || group.iter().filter_map(Job::unsynced);
-    unsynced().for_each(|draft| start_writeback(draft.file()));
-    let synced: Vec<io::Result<()>> = group
-        .iter()
-        .map(|job| job.unsynced().map_or(Ok(()), |draft| draft.file().sync_all()))
-        .collect();
-    let mut changed = Vec::with_capacity(group.len());
-    for (Job { change, reply }, synced) in group.into_iter().zip(synced) {
-        let made = synced.map_err(StoreError::Io).and_then(|()| change.make(directory));
-        changed.push((reply, made));
-    }
+    let one = |Job { change, reply }| (reply, change.make(directory));
+    let changed: Vec<_> = group.into_iter().map(one).collect();
     // What failed needs no sync, and there is nothing else where all of it did.
     let any_made = changed.iter().any(|(_, made)| made.is_ok());
     let durable = if any_made { directory.sync() } else { Ok(()) };
@@ -107,20 +95,11 @@ fn commit_group(directory: &Directory, group: Vec<Job>) {
     }
 }
 
-impl Job {
-    fn unsynced(&self) -> Option<&Draft> {
-        match &self.change {
-            Change::Publish { draft, is_synced: false } => Some(draft),
-            _ => None,
-        }
-    }
-}
-
 impl Change {
     /// Makes the change in the kernel's memory.
     pub(super) fn make(self, directory: &Directory) -> Result<(), StoreError> {
         match self {
-            Self::Publish { draft, .. } => draft.publish(),
+            Self::Publish(draft) => draft.publish(),
             Self::Rename { from, to } => directory.change(&from, &to),
         }
     }

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::checksum::{self, Checksums};
 use super::name::{Name, OWN_PREFIX};
 use super::{StoreError, Usage};
-use crate::io::{Dir, Rename};
+use crate::io::{Dir, Rename, Stat};
 use crate::limits::StoreLimits;
 
 /// The files, and what is known of them.
@@ -26,12 +27,14 @@ pub struct Directory {
 }
 
 /// A file that is stored, open. It stays what it is when its name goes to another.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Found {
     /// The file.
     pub file: Arc<File>,
     /// Its size.
     pub bytes: u64,
+    /// What tells it from others, and from itself after a change.
+    pub(super) stat: Stat,
     /// What its content should hash to, where that was stored.
     pub checksum: Option<u128>,
 }
@@ -133,7 +136,13 @@ impl Directory {
             return Err(StoreError::Missing);
         }
         let checksum = self.checksums.of(&self.dir, &file)?;
-        Ok(Found { file: Arc::new(file), bytes: metadata.len(), checksum })
+        let stat = Stat::of(&metadata);
+        Ok(Found { file: Arc::new(file), bytes: stat.bytes, stat, checksum })
+    }
+
+    /// What a name stands for at this moment, if anything.
+    pub(super) fn stat(&self, name: &Name) -> Result<Option<Stat>, StoreError> {
+        self.dir.stat(name.as_str()).map_err(StoreError::Io)
     }
 
     /// Begins a file of `bytes`.
@@ -226,6 +235,15 @@ impl Directory {
 }
 
 impl Draft {
+    /// Writes the beginning of the content.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn write_first(&self, content: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all_at(content, 0).map_err(StoreError::Io)
+    }
+
     /// Stores what the content hashes to; before the file is synced, so that one sync does for both.
     ///
     /// # Errors
@@ -234,6 +252,15 @@ impl Draft {
     pub fn seal(&self, checksum: u128) -> Result<(), StoreError> {
         let directory = &self.directory;
         directory.checksums.store(&directory.dir, &self.file, checksum).map_err(StoreError::Io)
+    }
+
+    /// Waits until the content and what it hashes to are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk's. What was written may then be lost, and must not be counted on.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync_all().map_err(StoreError::Io)
     }
 
     /// Gives the file its name, in place of one that has it.
@@ -245,15 +272,24 @@ impl Draft {
         let directory = &self.directory;
         let mut usage = directory.usage();
         let old = directory.dir.stat(self.name.as_str())?;
+        if old.is_none() && !self.is_new {
+            // The file that this one was to replace has gone to another name meanwhile.
+            usage.reserve(0, true, &directory.limits)?;
+            self.is_new = true;
+        }
+        // As long as it is open, its number goes to no other file, whose checksum would be forgotten.
+        let kept =
+            directory.checksums.are_beside().then(|| directory.dir.open_file(self.name.as_str()));
         directory
             .dir
             .rename(&self.own_name, self.name.as_str(), Rename::Replace)
             .map_err(StoreError::Io)?;
-        usage.publish(self.bytes, old.map(|(_, bytes)| bytes));
+        usage.publish(self.bytes, old.map(|old| old.bytes));
         drop(usage);
-        if let Some((number, _)) = old {
-            directory.checksums.forget(&directory.dir, number);
+        if let Some(old) = old {
+            directory.checksums.forget(&directory.dir, old.number);
         }
+        drop(kept);
         self.is_published = true;
         Ok(())
     }

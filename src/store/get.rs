@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use super::StoreError;
 use super::backend::Local;
-use super::checksum::Hasher;
+use super::checksum::{Hasher, checksum};
 use super::directory::Found;
 use super::name::{Name, NameError};
 use super::protocol::FileHead;
+use super::recent;
 use super::service::{Next, Store, log_access, log_refusal};
-use crate::io::{BUFFER_BYTES, Buffer, File};
+use crate::io::{BUFFER_BYTES, Buffer, File, read_cached};
 use crate::transport::{RECORD_PLAIN_MAX, Stream, StreamError};
 
 /// Room before the data in a buffer: the head stands right in front of the first data, so that both
@@ -43,10 +44,21 @@ impl Store {
             Ok(name) => name,
             Err(error) => return self.refuse(stream, "GET", None, &error.into()).await,
         };
-        let found = match find_sendable(local, &name) {
+        let found = match self.find_sendable(local, &name) {
             Ok(found) => found,
             Err(error) => return self.refuse(stream, "GET", Some(&name), &error).await,
         };
+        if let Some(answer) = whole_answer(&name, &found) {
+            return match answer {
+                Ok(answer) => {
+                    stream.queue(&answer).await?;
+                    log_access(stream, "GET", Some(&name), found.bytes, started);
+                    Ok(Next::Keep)
+                }
+                Err(error) => self.refuse(stream, "GET", Some(&name), &error).await,
+            };
+        }
+        stream.flush_queued().await?;
         let (limits, bytes) = (local.directory.limits(), found.bytes);
         stream.socket().set_deadline(Some(started + limits.transfer_time(bytes)));
         let [data, send] = self.context.pool.acquire::<2>().await;
@@ -54,6 +66,16 @@ impl Store {
         let next = self.send_file(stream, &name, found, data, started).await?;
         stream.socket().set_deadline(None);
         Ok(next)
+    }
+
+    /// A stored file whose size the protocol can say. One that was put there by hand may be larger.
+    fn find_sendable(&self, local: &Local, name: &Name) -> Result<Found, StoreError> {
+        let found = self.recent.find(&local.directory, name)?;
+        let max = u64::from(u32::MAX);
+        if found.bytes > max {
+            return Err(StoreError::TooLarge { bytes: found.bytes, max });
+        }
+        Ok(found)
     }
 
     async fn send_file(
@@ -98,14 +120,31 @@ impl Store {
     }
 }
 
-/// A stored file whose size the protocol can say. One that was put there by hand may be larger.
-fn find_sendable(local: &Local, name: &Name) -> Result<Found, StoreError> {
-    let found = local.directory.find(name)?;
-    let max = u64::from(u32::MAX);
-    if found.bytes > max {
-        return Err(StoreError::TooLarge { bytes: found.bytes, max });
+/// The answer with a small file in it, where that is in memory. Most are, and need neither a pooled
+/// buffer nor the ring nor another thread.
+fn whole_answer(name: &Name, found: &Found) -> Option<Result<Vec<u8>, StoreError>> {
+    if found.bytes > recent::FILE_BYTES_MAX {
+        return None;
     }
-    Ok(found)
+    let (bytes, size) = (usize::try_from(found.bytes).ok()?, u32::try_from(found.bytes).ok()?);
+    let head = FileHead::file(name, size);
+    let head_bytes = head.bytes().len();
+    let mut answer = vec![0; head_bytes + bytes];
+    answer[..head_bytes].copy_from_slice(head.bytes());
+    match read_cached(&found.file, &mut answer[head_bytes..], 0) {
+        Ok(Some(read)) if read == bytes => {}
+        // Elsewhere, or cut short since: the long way will see.
+        Ok(_) => return None,
+        Err(error) => return Some(Err(StoreError::Io(error))),
+    }
+    let verified = verify(found.checksum, || checksum(&answer[head_bytes..]));
+    Some(verified.map(|()| answer))
+}
+
+fn verify(stored: Option<u128>, compute: impl FnOnce() -> u128) -> Result<(), StoreError> {
+    let Some(stored) = stored else { return Ok(()) };
+    let computed = compute();
+    if computed == stored { Ok(()) } else { Err(StoreError::Damaged { computed, stored }) }
 }
 
 impl Reader {
@@ -121,13 +160,8 @@ impl Reader {
         let mut got = 0;
         while got < room {
             let range = HEAD_ROOM + got..HEAD_ROOM + room;
-            let read = if let Some(read) = self.read_first(&mut data, range.clone()) {
-                read
-            } else {
-                let (read, back) = self.file.read_at(data, range, self.offset).await;
-                data = back;
-                read
-            };
+            let (read, back) = self.file.read_at(data, range, self.offset).await;
+            data = back;
             match read {
                 Ok(0) => return (Err(StoreError::Short { missing: self.left }), data),
                 Ok(bytes) => {
@@ -139,24 +173,10 @@ impl Reader {
             }
         }
         self.hasher.update(&data.bytes()[HEAD_ROOM..HEAD_ROOM + got]);
-        (self.verify().map(|()| got), data)
-    }
-
-    /// Most files are small and in memory: their first read needs no ring and no other thread.
-    fn read_first(
-        &self,
-        data: &mut Buffer,
-        room: std::ops::Range<usize>,
-    ) -> Option<std::io::Result<usize>> {
-        if self.offset > 0 {
-            return None;
-        }
-        self.file.read_cached(&mut data.bytes_mut()[room], 0).transpose()
-    }
-
-    fn verify(&self) -> Result<(), StoreError> {
-        let Some(stored) = self.checksum.filter(|_| self.left == 0) else { return Ok(()) };
-        let computed = self.hasher.finish();
-        if computed == stored { Ok(()) } else { Err(StoreError::Damaged { computed, stored }) }
+        let verified = match self.left {
+            0 => verify(self.checksum, || self.hasher.finish()),
+            _ => Ok(()),
+        };
+        (verified.map(|()| got), data)
     }
 }

@@ -16,6 +16,7 @@ mod numbers;
 mod peers;
 pub mod protocol;
 mod put;
+mod recent;
 mod sandbox;
 mod scrub;
 mod service;

@@ -10,6 +10,7 @@ use super::ended;
 use super::name::{Name, NameError};
 use super::peers::{PeerGuard, Peers};
 use super::protocol::{Answer, Request, RequestHead};
+use super::recent::Recent;
 use super::{Config, Connections, Security, StoreError};
 use crate::auth::{TOKEN_BYTES_MAX, Tokens};
 use crate::io::Socket;
@@ -31,6 +32,7 @@ pub(super) struct Shared {
 pub(super) struct Store {
     pub(super) context: Context,
     pub(super) shared: Arc<Shared>,
+    pub(super) recent: Recent,
 }
 
 /// What becomes of a connection after an answer.
@@ -52,7 +54,7 @@ impl Shared {
 
 impl Store {
     pub(super) fn new(context: Context, shared: Arc<Shared>) -> Self {
-        Self { context, shared }
+        Self { context, shared, recent: Recent::default() }
     }
 
     async fn serve_connection(&self, socket: Socket) -> Result<(), StreamError> {
@@ -122,6 +124,10 @@ impl Store {
         let mut idle_timeout = config.limits.header_timeout;
         let mut unknown_in_a_row = 0;
         while !self.context.is_draining() {
+            // Answers to requests that came together leave together.
+            if !stream.has_plaintext() {
+                stream.flush_queued().await?;
+            }
             if !stream.wait_for_request(idle_timeout).await? {
                 break;
             }
@@ -153,6 +159,9 @@ impl Store {
                 stream.socket().set_deadline(None);
                 return Ok(request);
             }
+            if !stream.has_plaintext() {
+                stream.flush_queued().await?;
+            }
             let missing = head.missing() as u64;
             if stream.read_at_most(missing, &mut |bytes| head.push(bytes)).await? == 0 {
                 return Err(StreamError::Closed { missing });
@@ -165,6 +174,10 @@ impl Store {
         stream: &mut Stream,
         request: Request,
     ) -> Result<Next, StreamError> {
+        // All but GET may take their time, for which the answers before them need not wait.
+        if !matches!(request, Request::Get { .. }) {
+            stream.flush_queued().await?;
+        }
         let Backend::Local(local) = &self.shared.backend;
         match request {
             Request::Put { name, bytes } => self.put(local, stream, name, bytes.into()).await,

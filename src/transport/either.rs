@@ -35,6 +35,24 @@ impl Stream {
         either!(self, stream => stream.wait_for_request(timeout).await)
     }
 
+    /// Whether the next read finds something without asking the network.
+    #[must_use]
+    pub fn has_plaintext(&self) -> bool {
+        either!(self, stream => stream.has_plaintext())
+    }
+
+    /// Sends what is queued, unless nothing is.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub async fn flush_queued(&mut self) -> Result<(), StreamError> {
+        if either!(self, stream => stream.has_queued()) {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
     /// Reads 1 to `limit` bytes of what comes next and shows them to `sink`; 0 is the peer's end.
     ///
     /// # Errors

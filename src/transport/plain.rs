@@ -117,6 +117,14 @@ impl PlainStream {
         }
     }
 
+    pub(super) fn has_plaintext(&self) -> bool {
+        self.recv.unread_bytes() > 0
+    }
+
+    pub(super) fn has_queued(&self) -> bool {
+        !self.send.is_empty()
+    }
+
     pub(super) fn socket(&self) -> &Socket {
         &self.socket
     }

@@ -269,6 +269,18 @@ impl TlsStream {
         self.split().1
     }
 
+    /// Whether the next read finds something without asking the network.
+    #[must_use]
+    pub fn has_plaintext(&self) -> bool {
+        !self.spare.is_empty()
+    }
+
+    /// Whether something sealed waits to be sent.
+    #[must_use]
+    pub fn has_queued(&self) -> bool {
+        !self.send.is_empty()
+    }
+
     /// The socket below, for its deadline and its address.
     #[must_use]
     pub fn socket(&self) -> &Socket {
