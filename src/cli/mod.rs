@@ -8,6 +8,7 @@ mod certs;
 mod convert;
 mod fail;
 mod files;
+mod fleet;
 mod local;
 mod logs;
 mod master;

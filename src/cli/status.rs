@@ -3,16 +3,23 @@
 use std::path::PathBuf;
 
 use super::fail::Fail;
+use super::fleet::Status;
 use super::server::{self, Target};
 use super::{logs, serve, term};
 use crate::client::{self, Address, Connection};
 use crate::config::{ConvertKeys, File, LogLevel};
 
 /// Ask a server how it is
+///
+/// A master tells of its workers too: which take requests, what they have to do, and how long they
+/// take to say so.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Example:
-  fxsrv status --server files.example.org:5000 --ca ca.pem --token-file token")]
+Examples:
+  fxsrv status --server files.example.org:5000 --ca ca.pem --token-file token
+
+  How many workers take requests, for a script:
+      fxsrv status --json | jq '[.workers[] | select(.state == \"up\")] | length'")]
 pub(super) struct Args {
     /// The master to ask
     #[arg(long, env = "FXSRV_SERVER", value_name = "HOST:PORT")]
@@ -29,11 +36,19 @@ pub(super) struct Args {
     /// Read keys of `[convert]` from a file [default: ~/.config/fxsrv/config.toml where it exists]
     #[arg(long, env = "FXSRV_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Print every number that the server tells, as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Print every number that the server tells, as lines of `key=value`
+    #[arg(long, conflicts_with = "json")]
+    all: bool,
 }
 
 pub(super) fn run(args: Args) -> Result<(), Fail> {
     let file = File::load_for_user(args.config.as_deref())?;
-    let Args { server, ca, token_file, .. } = args;
+    let Args { server, ca, token_file, json, all, .. } = args;
     let flags = ConvertKeys { server, ca, token_file, ..ConvertKeys::default() };
     let has_flag_token = flags.token_file.is_some();
     let keys = flags.or(file.convert);
@@ -48,5 +63,10 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         connection.close().await;
         Ok(status)
     })?;
-    term::out(status.trim_end())
+    let status = Status::parse(&status);
+    match (json, all) {
+        (true, _) => term::out(&status.json()),
+        (_, true) => term::out(&status.lines()),
+        _ => term::out(&status.table()),
+    }
 }
