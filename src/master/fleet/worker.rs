@@ -156,11 +156,13 @@ impl Worker {
     /// fill the log.
     pub(in crate::master) fn see(&self, seen: Seen, why: &dyn std::fmt::Display) {
         let mut health = lock(&self.health);
+        let from = health.state();
         let flipped = health.see(seen, &self.limits);
         self.rank.store(health.rank() as u8, Ordering::Relaxed);
         drop(health);
         let worker = self.address.as_str();
         match flipped {
+            Some(State::Down) if from == State::Draining => tracing::info!(worker, "a worker left"),
             Some(State::Up) => tracing::info!(worker, "a worker is up"),
             Some(State::Draining) => tracing::info!(worker, "a worker is about to leave"),
             Some(State::Down) => tracing::warn!(worker, reason = %why, "a worker is down"),
