@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::fail::Fail;
 use super::local::LOCAL_NAMES;
 use super::term;
-use crate::tls::certs::{CertDir, CertInfo, CertKind};
+use crate::tls::certs::{CertDir, CertInfo, CertKind, Renewal};
 
 /// From here on a new set is worth a thought.
-const WARN_DAYS: i64 = 30;
+pub(super) const WARN_DAYS: i64 = 30;
 
 /// Make and show certificates
 ///
@@ -23,6 +23,7 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Init(InitArgs),
+    Renew(RenewArgs),
     Show(ShowArgs),
 }
 
@@ -44,6 +45,37 @@ struct InitArgs {
     /// ::1 and this machine's name]
     #[arg(long = "name", value_name = "HOST")]
     names: Vec<String>,
+
+    /// A name in the masters' certificate, for workers that let in masters by --client-name
+    #[arg(long = "client-name", value_name = "NAME")]
+    client_names: Vec<String>,
+}
+
+/// Make new certificates for servers and masters with the CA that is there
+///
+/// They take the place of the old ones, with new keys and the names that those had. Whoever trusts
+/// ca.pem trusts them. Servers read them when they start, and on SIGHUP.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Example:
+  Every night, on the machine that has ca.key; nothing happens while 30 days are left:
+      fxsrv certs renew --dir certs --within 30 && systemctl reload fxsrv-master")]
+struct RenewArgs {
+    /// Where the files are
+    #[arg(long, env = "FXSRV_CERTS", value_name = "DIR")]
+    dir: PathBuf,
+
+    /// Only certificates with fewer days left
+    #[arg(long, value_name = "DAYS")]
+    within: Option<u32>,
+
+    /// A DNS name or IP address of the server, instead of those that it has; repeat it for more
+    #[arg(long = "name", value_name = "HOST")]
+    names: Vec<String>,
+
+    /// A name in the masters' certificate, instead of those that it has
+    #[arg(long = "client-name", value_name = "NAME")]
+    client_names: Vec<String>,
 }
 
 /// Show a set: what each certificate is for, and when it ends
@@ -57,18 +89,39 @@ struct ShowArgs {
 pub(super) fn run(args: Args) -> Result<(), Fail> {
     match args.command {
         Command::Init(args) => init(args),
+        Command::Renew(args) => renew(args),
         Command::Show(args) => show(&CertDir::open(args.dir)),
     }
 }
 
 fn init(args: InitArgs) -> Result<(), Fail> {
     let names = if args.names.is_empty() { default_names() } else { args.names };
-    let certs = CertDir::init(args.dir, &names)?;
+    let certs = CertDir::init_named(args.dir, &names, &args.client_names)?;
     show(&certs)?;
     term::note(&format!(
         "give {} to clients; keep the .key files where they are",
         certs.path().join("ca.pem").display()
     ));
+    Ok(())
+}
+
+fn renew(args: RenewArgs) -> Result<(), Fail> {
+    let given = |names: Vec<String>| Some(names).filter(|names| !names.is_empty());
+    let certs = CertDir::open(args.dir);
+    let renewed = certs.renew(&Renewal {
+        within_days: args.within.map(i64::from),
+        server_names: given(args.names),
+        client_names: given(args.client_names),
+    })?;
+    show(&certs)?;
+    term::note(&match (renewed.is_empty(), args.within) {
+        (true, Some(days)) => format!("nothing ends within {days} days"),
+        (true, None) => "there is nothing to renew".to_owned(),
+        (false, _) => format!(
+            "renewed {}; servers read them when they start, and on SIGHUP",
+            renewed.join(" and ")
+        ),
+    });
     Ok(())
 }
 

@@ -70,6 +70,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         Ok(())
     })?;
     serve::log_start("master", driver, &running);
+    serve::watch_expiry(keys.certs.as_ref())?;
     master::run(config, &stop, serve::announce).map_err(|error| Fail::failed(error.to_string()))
 }
 

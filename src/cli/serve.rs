@@ -7,6 +7,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::certs::WARN_DAYS;
 use super::fail::Fail;
 use super::term;
 use crate::auth::Token;
@@ -14,6 +15,7 @@ use crate::client::Address;
 use crate::config::{LogLevel, Running};
 use crate::io::Driver;
 use crate::server::{Lifecycle, Phase, Plan};
+use crate::tls::certs::{CertDir, CertInfo};
 
 /// Flags of every server that are no keys.
 #[derive(Debug, clap::Args)]
@@ -112,6 +114,34 @@ pub(super) fn heed_signals(
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(cannot)?;
     Ok(())
+}
+
+/// How often certificates are looked at for their end.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(86_400);
+
+/// Warns of certificates whose end is near, now and once a day.
+pub(super) fn watch_expiry(certs: Option<&PathBuf>) -> Result<(), Fail> {
+    let Some(certs) = certs.map(CertDir::open) else { return Ok(()) };
+    let watch = move || {
+        loop {
+            warn_of_expiry(&certs);
+            std::thread::sleep(EXPIRY_PERIOD);
+        }
+    };
+    let thread = std::thread::Builder::new().name("expiry".into()).spawn(watch);
+    thread.map(drop).map_err(|error| Fail::failed(format!("cannot start a thread: {error}")))
+}
+
+fn warn_of_expiry(certs: &CertDir) {
+    // Files that cannot be read any more are told of when somebody wants to use them.
+    for CertInfo { file, days_left, not_after, .. } in certs.describe().unwrap_or_default() {
+        let hint = "`fxsrv certs renew` makes new ones, and SIGHUP has them read";
+        if days_left < 0 {
+            tracing::error!(file, not_after, hint, "a certificate is over");
+        } else if days_left < WARN_DAYS {
+            tracing::warn!(file, days_left, hint, "a certificate ends soon");
+        }
+    }
 }
 
 /// One line, whatever a parser drew to show where it stumbled.

@@ -24,6 +24,9 @@ Examples:
   A worker that lets in masters with a certificate of the same CA:
       fxsrv worker --listen 0.0.0.0:6000 --certs certs
 
+  A worker that lets in one of them alone, made with `fxsrv certs init --client-name master1.internal`:
+      fxsrv worker --listen 0.0.0.0:6000 --certs certs --client-name master1.internal
+
   A worker for a master of v1.0, which shows a token and no certificate:
       fxsrv worker --listen 0.0.0.0:6000 --certs certs --client-auth none --token-file token
 
@@ -61,6 +64,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         Ok(())
     })?;
     serve::log_start("worker", driver, &running);
+    serve::watch_expiry(keys.certs.as_ref())?;
     tracing::info!(slots = config.slots, limits = ?config.convert_limits, "conversions");
     worker::run(config, &stop, serve::announce).map_err(|error| Fail::failed(error.to_string()))
 }
@@ -87,6 +91,10 @@ fn read_live(keys: &WorkerKeys) -> Result<worker::Live, Fail> {
         None => Tokens::Open,
     };
     let tls = match keys.client_auth {
+        Some(ClientAuthMode::None) if keys.client_name.is_some() => {
+            return Err(Fail::usage("client-name asks for certificates, and client-auth is none")
+                .with_hint("leave out one of them"));
+        }
         Some(ClientAuthMode::None) => {
             if matches!(tokens, Tokens::Open) {
                 term::warn(
@@ -98,7 +106,11 @@ fn read_live(keys: &WorkerKeys) -> Result<worker::Live, Fail> {
         }
         Some(ClientAuthMode::Required) | None => {
             let masters = certs.load_roots()?;
-            ServerTls::new(&identity, ClientAuth::Required(&masters), Versions::Tls13)?
+            let auth = match keys.client_name.as_deref() {
+                None | Some([]) => ClientAuth::Required(&masters),
+                Some(names) => ClientAuth::Named(&masters, names),
+            };
+            ServerTls::new(&identity, auth, Versions::Tls13)?
         }
     };
     Ok(worker::Live { tls, tokens })

@@ -109,6 +109,11 @@ server_keys! {
         #[serde(deserialize_with = "parsed")]
         client_auth: ClientAuthMode,
 
+        /// Let in only masters whose certificate has this name, a DNS name or an IP address; repeat
+        /// it for more
+        #[arg(long, env = "FXSRV_CLIENT_NAME", value_name = "NAME", value_delimiter = ',')]
+        client_name: Vec<String>,
+
         /// File with a token that requests must show; without it any token will do
         #[arg(long, env = "FXSRV_TOKEN_FILE", value_name = "FILE")]
         token_file: PathBuf,

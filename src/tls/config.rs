@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion, version};
 
 use super::config_error::TlsConfigError;
 use super::identity::{Identity, Roots};
-use super::verifier::AnyServer;
+use super::verifier::{AnyServer, NamedClients};
 
 /// Whom a server lets in.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,8 @@ pub enum ClientAuth<'a> {
     None,
     /// Who holds a client certificate that one of these roots has signed.
     Required(&'a Roots),
+    /// The same, if the certificate has one of these names: DNS names or IP addresses.
+    Named(&'a Roots, &'a [String]),
 }
 
 /// Whom a client believes.
@@ -69,11 +72,10 @@ impl ServerTls {
             .map_err(TlsConfigError::refused)?;
         let builder = match client_auth {
             ClientAuth::None => builder.with_no_client_auth(),
-            ClientAuth::Required(roots) => builder.with_client_cert_verifier(
-                WebPkiClientVerifier::builder_with_provider(roots.store(), provider())
-                    .build()
-                    .map_err(TlsConfigError::refused)?,
-            ),
+            ClientAuth::Required(roots) => builder.with_client_cert_verifier(of_roots(roots)?),
+            ClientAuth::Named(roots, names) => builder.with_client_cert_verifier(Arc::new(
+                NamedClients::new(of_roots(roots)?, names.to_vec()),
+            )),
         };
         let mut config = builder.with_cert_resolver(identity.resolver());
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsConfigError::refused)?;
@@ -130,6 +132,12 @@ impl ClientTls {
     pub(super) fn rustls(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.0)
     }
+}
+
+fn of_roots(roots: &Roots) -> Result<Arc<dyn ClientCertVerifier>, TlsConfigError> {
+    WebPkiClientVerifier::builder_with_provider(roots.store(), provider())
+        .build()
+        .map_err(TlsConfigError::refused)
 }
 
 /// aws-lc-rs by name: the process-wide default may be anything, or nothing.

@@ -258,6 +258,48 @@ class Reloads(fleet.FleetCase):
                 self.wait_for_states(master, {self.spec(worker): "up"})
                 self.convert_v1(master.address(), client_v1.TEXT_TO_PDF, fleet.TEXT)
 
+    def test_certificates_that_are_renewed_under_load_lose_no_request(self):
+        for io in harness.DRIVERS:
+            with self.subTest(io=io):
+                workers, master = self.start_fleet(io, 2)
+                old = self.fingerprint(master, self.context)
+                with self.load(master) as load:
+                    load.wait_for(20)
+                    kept = harness.run("certs", "renew", "--dir", self.certs, "--within", "30")
+                    self.assertIn("nothing ends within 30 days", kept.stderr.decode())
+                    done = harness.run("certs", "renew", "--dir", self.certs)
+                    self.assertIn("renewed server.pem and client.pem", done.stderr.decode())
+                    load.wait_for(20)
+                    for server in (*workers, master):
+                        self.reload(server)
+                        load.wait_for(20)
+                # Clients trust the CA, which is the same.
+                self.assertNotEqual(self.fingerprint(master, self.context), old)
+
+    def test_a_certificate_that_ends_soon_is_warned_of(self):
+        if not shutil.which("openssl"):
+            self.skipTest("needs openssl, for a certificate of 10 days")
+        for command in (
+                "req -new -key server.key -subj /CN=short -out short.csr",
+                "x509 -req -in short.csr -CA ca.pem -CAkey ca.key -days 10 -set_serial 7"
+                " -out server.pem"):
+            subprocess.run(
+                ["openssl", *command.split()], cwd=self.certs, check=True, capture_output=True,
+                timeout=30)
+        for server in (self.start_worker(), self.start_master(("127.0.0.1", 1))):
+            server.address()
+            (line,) = harness.eventually("it warns", lambda server=server: [
+                line for line in server.log().splitlines() if "ends soon" in line])
+            self.assertRegex(line, r'WARN .*file="server.pem" days_left=(9|10) .*certs renew')
+
+    def test_a_worker_lets_in_the_masters_that_it_names(self):
+        harness.run("certs", "renew", "--dir", self.certs, "--client-name", "m1.internal")
+        for name, state in (("m1.internal", "up"), ("m2.internal", "down")):
+            with self.subTest(name=name):
+                worker = self.start_worker("--client-name", name)
+                master = self.start_master_of([self.spec(worker)])
+                self.wait_for_states(master, {self.spec(worker): state})
+
     def test_reloads_under_load_lose_no_request(self):
         for io in harness.DRIVERS:
             with self.subTest(io=io):

@@ -14,23 +14,23 @@ use x509_parser::prelude::X509Certificate;
 use x509_parser::time::ASN1Time;
 
 use super::make::{
-    CA_VALID_DAYS, LEAF_VALID_DAYS, PemPair, make_ca, make_client_leaf, make_server_leaf,
+    CA_VALID_DAYS, LEAF_VALID_DAYS, PemPair, make_ca, make_named_client_leaf, make_server_leaf,
 };
 use super::{CA_NAME, CLIENT_NAME};
 use crate::tls::config_error::TlsConfigError;
 use crate::tls::identity::{Identity, Roots};
 
-const CA_PEM: &str = "ca.pem";
-const CA_KEY: &str = "ca.key";
-const SERVER_PEM: &str = "server.pem";
-const SERVER_KEY: &str = "server.key";
-const CLIENT_PEM: &str = "client.pem";
-const CLIENT_KEY: &str = "client.key";
+pub(super) const CA_PEM: &str = "ca.pem";
+pub(super) const CA_KEY: &str = "ca.key";
+pub(super) const SERVER_PEM: &str = "server.pem";
+pub(super) const SERVER_KEY: &str = "server.key";
+pub(super) const CLIENT_PEM: &str = "client.pem";
+pub(super) const CLIENT_KEY: &str = "client.key";
 
 /// Mode of a directory that is made, of a key, and of a certificate.
 const DIR_MODE: u32 = 0o700;
-const KEY_MODE: u32 = 0o600;
-const CERT_MODE: u32 = 0o644;
+pub(super) const KEY_MODE: u32 = 0o600;
+pub(super) const CERT_MODE: u32 = 0o644;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -84,11 +84,24 @@ impl CertDir {
     /// Where one of the files is there already (none is then written), a name is neither a DNS
     /// name nor an IP address, or a file cannot be written.
     pub fn init(path: impl Into<PathBuf>, names: &[String]) -> Result<Self, TlsConfigError> {
+        Self::init_named(path, names, &[])
+    }
+
+    /// The same, with `client_names` in the client's leaf, for workers that let in masters by name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::init`].
+    pub fn init_named(
+        path: impl Into<PathBuf>,
+        names: &[String],
+        client_names: &[String],
+    ) -> Result<Self, TlsConfigError> {
         let dir = Self::open(path);
         dir.refuse_existing()?;
         let ca = make_ca(CA_NAME, CA_VALID_DAYS)?;
         let server = make_server_leaf(&ca, names, LEAF_VALID_DAYS)?;
-        let client = make_client_leaf(&ca, CLIENT_NAME, LEAF_VALID_DAYS)?;
+        let client = make_named_client_leaf(&ca, CLIENT_NAME, client_names, LEAF_VALID_DAYS)?;
         DirBuilder::new()
             .recursive(true)
             .mode(DIR_MODE)
@@ -187,7 +200,7 @@ impl CertDir {
     }
 }
 
-fn write_new(
+pub(super) fn write_new(
     path: PathBuf,
     text: &str,
     mode: u32,
@@ -218,7 +231,8 @@ fn describe_pem(file: &'static str, path: &Path, pem: &[u8]) -> Result<CertInfo,
     })
 }
 
-fn names(cert: &X509Certificate<'_>) -> Vec<String> {
+/// DNS names and IP addresses that a certificate is for.
+pub(in crate::tls) fn names(cert: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(extension)) = cert.subject_alternative_name() else {
         return Vec::new();
     };

@@ -76,7 +76,22 @@ pub fn make_client_leaf(
     name: &str,
     valid_days: u32,
 ) -> Result<PemPair, TlsConfigError> {
+    make_named_client_leaf(ca, name, &[], valid_days)
+}
+
+/// Makes a client's leaf for `names`, DNS names or IP addresses, by which a server may let it in.
+///
+/// # Errors
+///
+/// Where `names` has something else, or `ca` is no CA's pair.
+pub fn make_named_client_leaf(
+    ca: &PemPair,
+    name: &str,
+    names: &[String],
+    valid_days: u32,
+) -> Result<PemPair, TlsConfigError> {
     let mut params = params(name, valid_days);
+    params.subject_alt_names = names.iter().map(|name| alt_name(name)).collect::<Result<_, _>>()?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     sign_leaf(ca, params, name)
 }

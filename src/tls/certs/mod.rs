@@ -4,11 +4,15 @@
 
 mod dir;
 mod make;
+mod renew;
 
+pub(super) use dir::names;
 pub use dir::{CertDir, CertInfo, CertKind};
 pub use make::{
-    CA_VALID_DAYS, LEAF_VALID_DAYS, PemPair, make_ca, make_client_leaf, make_server_leaf,
+    CA_VALID_DAYS, LEAF_VALID_DAYS, PemPair, make_ca, make_client_leaf, make_named_client_leaf,
+    make_server_leaf,
 };
+pub use renew::Renewal;
 
 use super::config_error::TlsConfigError;
 use super::identity::{Identity, Roots};

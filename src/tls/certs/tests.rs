@@ -113,3 +113,37 @@ fn a_key_never_shows_in_debug_output() {
         assert!(!shown.contains(&base64) && !shown.contains("PRIVATE"));
     }
 }
+
+#[test]
+fn leaves_are_renewed_under_the_same_ca_with_the_names_that_they_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let masters = ["master.internal".to_owned()];
+    let certs = CertDir::init_named(dir.path(), &names(), &masters).unwrap();
+    let read = |file: &str| fs::read(dir.path().join(file)).unwrap();
+    let before: Vec<_> = ["ca.pem", "server.pem", "client.pem", "server.key"].map(read).into();
+    fs::write(dir.path().join(".server.pem.new"), "left by a renewal that was cut short").unwrap();
+
+    let soon = Renewal { within_days: Some(30), ..Renewal::default() };
+    assert!(certs.renew(&soon).unwrap().is_empty(), "none of them ends soon");
+    assert_eq!(read("server.pem"), before[1]);
+
+    assert_eq!(certs.renew(&Renewal::default()).unwrap(), ["server.pem", "client.pem"]);
+    assert_eq!(read("ca.pem"), before[0]);
+    for (file, old) in [("server.pem", 1), ("client.pem", 2), ("server.key", 3)] {
+        assert_ne!(read(file), before[old], "{file}");
+    }
+    certs.load_server().unwrap();
+    certs.load_client().unwrap();
+    let infos = certs.describe().unwrap();
+    assert_eq!((&infos[1].names, &infos[2].names[..]), (&names(), &masters[..]));
+    let mode = fs::metadata(dir.path().join("server.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6);
+
+    let other = Renewal { server_names: Some(vec!["b.org".into()]), ..Renewal::default() };
+    certs.renew(&other).unwrap();
+    assert_eq!(certs.describe().unwrap()[1].names, ["b.org"]);
+    fs::remove_file(dir.path().join("ca.key")).unwrap();
+    let error = certs.renew(&Renewal::default()).unwrap_err().to_string();
+    assert!(error.contains("ca.key"), "{error}");
+}

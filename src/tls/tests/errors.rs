@@ -1,7 +1,7 @@
 //! Connections that are refused or break off: who says what, and how often.
 
 use super::*;
-use crate::tls::certs::{make_ca, make_client_leaf, make_server_leaf};
+use crate::tls::certs::{make_ca, make_client_leaf, make_named_client_leaf, make_server_leaf};
 
 /// Runs a handshake that must fail at `client`; returns what each side says.
 fn refused(client: &ClientTls, name: &str, server: &ServerTls) -> (TlsError, TlsError) {
@@ -100,6 +100,37 @@ fn a_client_of_another_ca_is_refused() {
     ));
     let error = client.receive(&server.sent(), WINDOW_BYTES).unwrap_err();
     assert_eq!(alert_code(&error), 48);
+}
+
+#[test]
+fn a_client_is_let_in_by_one_of_its_names_alone() {
+    let ca = make_ca("a CA of masters", 1).unwrap();
+    let roots = Roots::from_pem(&ca.cert_pem).unwrap();
+    let listed = ["Master1.internal".to_owned(), "10.0.0.7".to_owned()];
+    let auth = ClientAuth::Named(&roots, &listed);
+    let server = ServerTls::new(&CERTS.server, auth, Versions::Tls13).unwrap();
+    for (names, is_let_in) in [
+        (&["master1.internal"][..], true),
+        (&["other.internal", "10.0.0.7"], true),
+        (&["master2.internal"], false),
+        (&["a.master1.internal"], false),
+        (&["*.internal"], false),
+        (&[], false),
+    ] {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let pair = make_named_client_leaf(&ca, "client", &names, 1).unwrap();
+        let identity = Identity::from_pem(&pair.cert_pem, &pair.key_pem).unwrap();
+        let trust = Trust::Roots(&CERTS.roots);
+        let client = ClientTls::new(trust, Some(&identity), Versions::Tls13).unwrap();
+        let (mut client, mut server) = (End::client(&client), End::server(&server));
+        match pump(&mut client, &mut server, WINDOW_BYTES) {
+            Ok(()) => assert!(is_let_in, "{names:?}"),
+            Err(TlsError::ClientCertificate { problem, .. }) => {
+                assert_eq!((problem, is_let_in), (CertificateProblem::WrongName, false));
+            }
+            Err(error) => panic!("{names:?}: {error}"),
+        }
+    }
 }
 
 #[test]
