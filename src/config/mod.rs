@@ -39,6 +39,15 @@ pub(crate) struct File {
     pub(crate) web: WebKeys,
 }
 
+/// Says what is wrong with the text of a configuration file, as far as the text alone tells it.
+///
+/// # Errors
+///
+/// The problem, with the line where it is.
+pub fn check(text: &str) -> Result<(), String> {
+    File::parse(text).map(drop)
+}
+
 /// More than any configuration; what is larger is another file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
