@@ -99,10 +99,10 @@ def everyone(fxsrv):
     """All contenders, the reference first."""
     ours = [Contender(f"fxsrv-{io}", f"fxsrv, {io}", "fxsrv", ["--io", io])
             for io in ("uring", "epoll")]
-    if "--bulk-buffer-size" in text_of(fxsrv, "master", "--help"):
+    if "--bulk-buffers" in text_of(fxsrv, "master", "--help"):
         ours += [
             Contender(f"fxsrv-{io}-64k", f"fxsrv, {io}, 64 KiB only", "fxsrv",
-                      ["--io", io, "--bulk-buffer-size", "64KiB"], ("bulk",))
+                      ["--io", io, "--bulk-buffers", "0"], ("bulk",))
             for io in ("uring", "epoll")]
     return [
         *ours,

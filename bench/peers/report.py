@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("docs/peers.md", "README.md")
 MARK = re.compile(r"(<!-- peers:(\w+) -->\n).*?(<!-- /peers -->)", re.S)
 
+#: Who is in the README's table.
+SUMMARY = ("fxsrv-uring", "tokio-64k", "tokio-pooled", "haproxy", "haproxy-64k", "nginx-64k", "stunnel")
+
 #: Measurements, and what is shown of each: its title, a value of a record, digits.
 SHOWN = {
     "bulk-1": ("CPU s/GB, 1 connection", lambda row: row["cpu_s"] / row["gigabytes"], 2),
@@ -106,7 +109,7 @@ class Results:
             "medians, and in brackets the smallest and the largest; × is how many times as much as "
             f"{self.names[self.reference]} takes, within each round.{warning}")
 
-    def table(self, measurements=tuple(SHOWN)):
+    def table(self, measurements=tuple(SHOWN), contenders=None):
         """One line a contender."""
         there = [key for key in measurements if self.rows(key, self.reference)]
         if not there:
@@ -115,7 +118,7 @@ class Results:
                  "|---|" + "---:|" * len(there)]
         for contender, name in self.names.items():
             cells = [self.cell(key, contender) for key in there]
-            if any(cells):
+            if any(cells) and (contenders is None or contender in contenders):
                 lines.append(f"| {name} | " + " | ".join(cell or "-" for cell in cells) + " |")
         return "\n".join(lines)
 
@@ -216,9 +219,11 @@ class Results:
     def block(self, name):
         """A part that documents hold."""
         source = f"results/peers/{self.about['directory']}"
-        text = {"table": self.table, "memory": self.memory, "cores": self.threads,
-                "goals": self.goals, "header": self.header}[name]()
-        return f"{text}\n\nFrom [{source}]({{up}}{source}/README.md).\n" if name == "table" else f"{text}\n"
+        text = {"table": self.table, "memory": self.memory, "cores": self.threads, "goals": self.goals,
+                "header": self.header, "summary": lambda: self.table(contenders=SUMMARY)}[name]()
+        if name in ("table", "summary"):
+            text += f"\n\nFrom [{source}]({{up}}{source}/README.md)."
+        return text + "\n"
 
 
 def update_documents(directory):
