@@ -104,6 +104,7 @@ function takeTokenFromAddress() {
 
 /** Asks a route that needs the token, and breaks off as soon as it has answered. */
 async function checkToken() {
+  if (!session.info.fleet) return hasToken();
   const stop = new AbortController();
   try {
     await request("/v1/status/events", { signal: stop.signal });

@@ -27,6 +27,7 @@ export class Card {
   render() {
     const { job } = this;
     this.node.dataset.state = job.state;
+    this.node.classList.toggle("pending", job.isPending);
     const inside = this.node.contains(document.activeElement);
     replace(this.node, this.thumb, this.head(), this.side(), this.options(), this.body());
     this.tick();

@@ -35,7 +35,9 @@ export function likelyTarget(format) {
 /** The options of a pair, as the server describes them. */
 export function optionsOf(format, to) {
   const target = targetsOf(format).find((one) => one.id === to);
-  return (target?.options ?? []).map((name) => session.options.get(name)).filter(Boolean);
+  const described = (name) => session.options.get(name);
+  // An option may mean something of its own for a target: another default, other choices.
+  return (target?.options ?? []).filter(described).map((name) => ({ ...described(name), ...described(name).targets?.[to] }));
 }
 
 /** Of what was set, only what this pair takes goes out. */

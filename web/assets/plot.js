@@ -34,22 +34,20 @@ export function timePlot({ series, places, unit, label, height = 96 }) {
 }
 
 /** Beyond this many, columns would be too thin to see. */
-const COLUMNS_MAX = 64;
+export const COLUMNS_MAX = 64;
 
 /** Numbers in the order of the file: columns from zero where they are few, else a line over their range. */
-export function numberPlot({ values, mean, label, unit, height = 170 }) {
+export function numberPlot({ values, mean, label, height = 170 }) {
   const width = 640;
   const few = values.length <= COLUMNS_MAX;
   const low = values.reduce((least, value) => Math.min(least, value), few ? 0 : Infinity);
   const high = values.reduce((most, value) => Math.max(most, value), few ? 0 : -Infinity);
-  const y = (value) => height - 4 - ((value - low) / (high - low || 1)) * (height - 24);
+  const y = (value) => height - 2 - ((value - low) / (high - low || 1)) * (height - 4);
   const drawn = few ? columns(values, width, y) : band(values, width, y);
   return s(
     "svg",
     { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label },
     [low, high].map((value) => s("path", { class: "grid", d: `M0 ${y(value)}H${width}` })),
-    s("text", { class: "axis", x: 0, y: y(high) - 5 }, unit(high)),
-    low < 0 || !few ? s("text", { class: "axis", x: 0, y: y(low) - 5 }, unit(low)) : null,
     drawn,
     Number.isFinite(mean) && mean >= low && mean <= high && s("path", { class: "mean", d: `M0 ${y(mean)}H${width}` }),
   );

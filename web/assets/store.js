@@ -4,7 +4,7 @@ import { json, request, session } from "./api.js";
 import { problemBox } from "./card.js";
 import { askToken, needsToken } from "./dialog.js";
 import { button, byId, download, h, icon, replace, say } from "./dom.js";
-import { numberPlot } from "./plot.js";
+import { COLUMNS_MAX, numberPlot } from "./plot.js";
 import { bytes, count, number } from "./text.js";
 
 /** Names on the store's wire have 1 to 31 bytes. */
@@ -150,7 +150,7 @@ const summary = (name) =>
       "div",
       { class: "summary" },
       h("dl", { class: "numbers" }, figure("Largest", max), figure("Mean", mean), figure("Smallest", min)),
-      values.length > 0 && h("figure", {}, numberPlot({ values, mean, unit: number, label: `${name}: ${count(values.length, "number")} from ${number(min)} to ${number(max)}, mean ${number(mean)}` }), h("figcaption", { class: "fine" }, `${isCut ? "The first " : ""}${count(values.length, "number")} in the order of the file; the dashed line is the mean.`)),
+      values.length > 0 && h("figure", {}, numberPlot({ values, mean, label: `${name}: ${count(values.length, "number")} from ${number(min)} to ${number(max)}, mean ${number(mean)}` }), h("figcaption", { class: "fine" }, `${isCut ? "The first " : ""}${count(values.length, "number")} in the order of the file, ${values.length <= COLUMNS_MAX ? "from zero" : "from the smallest to the largest"}; the dashed line is the mean.`)),
       h("div", {}, button({ text: "Close", kind: "small", onclick: () => open(null, name) })),
     );
     open({ name, node });
