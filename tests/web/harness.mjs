@@ -42,12 +42,20 @@ export function fxsrv(...args) {
   return execFileSync(binary(), args, { env: environment(), timeout: PATIENCE_MS, stdio: "pipe" });
 }
 
+const directories = [];
+const processes = [];
+
 /** A directory that goes when the tests are over. */
 export function directory() {
-  const path = mkdtempSync(join(tmpdir(), "fxsrv-web-"));
-  after(() => rmSync(path, { recursive: true, force: true }));
-  return path;
+  directories.push(mkdtempSync(join(tmpdir(), "fxsrv-web-")));
+  return directories.at(-1);
 }
+
+// A test that failed midway leaves servers behind, and the run would wait for them for ever.
+after(() => {
+  for (const child of processes) if (child.exitCode === null) child.kill("SIGKILL");
+  for (const path of directories) rmSync(path, { recursive: true, force: true });
+});
 
 /** A server process. */
 export class Server {
@@ -56,6 +64,7 @@ export class Server {
     this.lines = [];
     this.log = [];
     this.process = spawn(binary(), args, { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
+    processes.push(this.process);
     this.ended = new Promise((done) => this.process.on("exit", (code, signal) => done({ code, signal })));
     createInterface({ input: this.process.stdout }).on("line", (line) => this.lines.push(line));
     createInterface({ input: this.process.stderr }).on("line", (line) => this.log.push(line));
