@@ -43,7 +43,7 @@ export function fxsrv(...args) {
 }
 
 const directories = [];
-const processes = [];
+const servers = [];
 
 /** A directory that goes when the tests are over. */
 export function directory() {
@@ -51,10 +51,15 @@ export function directory() {
   return directories.at(-1);
 }
 
-// A test that failed midway leaves servers behind, and the run would wait for them for ever.
-after(() => {
-  for (const child of processes) if (child.exitCode === null) child.kill("SIGKILL");
-  for (const path of directories) rmSync(path, { recursive: true, force: true });
+// What still runs is ended as an operator would, the last first: a test that failed midway leaves
+// servers behind, and the run would wait for them for ever.
+after(async () => {
+  try {
+    for (const server of servers.toReversed()) await server.stop();
+  } finally {
+    for (const { process: child } of servers) child.kill("SIGKILL");
+    for (const path of directories) rmSync(path, { recursive: true, force: true });
+  }
 });
 
 /** A server process. */
@@ -64,7 +69,7 @@ export class Server {
     this.lines = [];
     this.log = [];
     this.process = spawn(binary(), args, { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
-    processes.push(this.process);
+    servers.push(this);
     this.ended = new Promise((done) => this.process.on("exit", (code, signal) => done({ code, signal })));
     createInterface({ input: this.process.stdout }).on("line", (line) => this.lines.push(line));
     createInterface({ input: this.process.stderr }).on("line", (line) => this.log.push(line));
@@ -97,7 +102,7 @@ export class Server {
 /** `fxsrv up` with its page at a free port. */
 export async function up(...args) {
   const server = new Server("up", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--state", directory(), ...args);
-  return { server, url: await server.said("the page is at ") };
+  return { url: await server.said("the page is at ") };
 }
 
 /** Worker, master and gateway as processes of their own, to be measured and ended one by one. */

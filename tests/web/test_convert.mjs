@@ -2,16 +2,14 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 
 import { card, decode, downloaded, drop, inState, up, withPage } from "./harness.mjs";
 import { jpeg, pdf, png } from "./samples.mjs";
 
-let server;
 let url;
 
-before(async () => ({ server, url } = await up("--slots", "2")));
-after(() => server.stop());
+before(async () => ({ url } = await up("--slots", "2")));
 
 const REFUSED = [/the server responded with a status of 4\d\d/];
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 
 import { card, directory, drop, inState, tiers, withPage } from "./harness.mjs";
 import { jpeg, png } from "./samples.mjs";
@@ -17,7 +17,6 @@ before(async () => {
   dir = directory();
   all = await tiers({ worker: ["--slots", "1"] });
 });
-after(() => all.stop(all.gateway));
 
 /** A picture with much behind its end, which decoders do not look at. */
 function longJpeg(name, bytes) {

@@ -184,7 +184,7 @@ function masterFacts(master) {
   return h(
     "section",
     {},
-    h("h2", { class: "section-title status-section" }, "Master"),
+    h("h2", { class: "section-title status-section" }, "Master, since its start"),
     h("dl", { class: "panel panel-pad facts" }, entries.map(([name, value]) => h("div", {}, h("dt", {}, name.replace(/_(s|ms)$/, "").replaceAll("_", " ")), h("dd", {}, fact(name, value))))),
   );
 }
