@@ -19,25 +19,22 @@ struct Facts {
     kind: Kind,
     operation: Operation,
     expect: Expect,
-    /// Seconds that one core takes for a MB, about, on the machine of the reference run. It serves
-    /// the estimate of a sweep's time and nothing else.
-    seconds_per_mb: f64,
 }
 
-const fn conversion(name: &'static str, kind: Kind, target: Target, seconds_per_mb: f64) -> Facts {
+const fn conversion(name: &'static str, kind: Kind, target: Target) -> Facts {
     let operation = Operation::Convert(target);
-    Facts { name, kind, operation, expect: Expect::Result, seconds_per_mb }
+    Facts { name, kind, operation, expect: Expect::Result }
 }
 
 const FACTS: [Facts; 10] = [
-    conversion("jpg-png", Kind::Jpg, Target::Png, 0.1),
-    conversion("jpg-webp", Kind::Jpg, Target::Webp, 0.35),
-    conversion("png-jpg", Kind::Png, Target::Jpg, 0.02),
-    conversion("png-webp", Kind::Png, Target::Webp, 0.15),
-    conversion("webp-jpg", Kind::Webp, Target::Jpg, 0.1),
-    conversion("webp-png", Kind::Webp, Target::Png, 0.12),
-    conversion("txt-pdf", Kind::Text, Target::Pdf, 0.1),
-    conversion("pdf-txt", Kind::Pdf, Target::Text, 0.2),
+    conversion("jpg-png", Kind::Jpg, Target::Png),
+    conversion("jpg-webp", Kind::Jpg, Target::Webp),
+    conversion("png-jpg", Kind::Png, Target::Jpg),
+    conversion("png-webp", Kind::Png, Target::Webp),
+    conversion("webp-jpg", Kind::Webp, Target::Jpg),
+    conversion("webp-png", Kind::Webp, Target::Png),
+    conversion("txt-pdf", Kind::Text, Target::Pdf),
+    conversion("pdf-txt", Kind::Pdf, Target::Text),
     // Noise of no type: the body passes the whole tunnel and is hashed, and is refused then, before
     // any conversion. It is the way up alone.
     Facts {
@@ -45,7 +42,6 @@ const FACTS: [Facts; 10] = [
         kind: Kind::Noise,
         operation: Operation::Convert(Target::Jpg),
         expect: Expect::Refusal(Code::UnknownType),
-        seconds_per_mb: 0.005,
     },
     // No body, and an answer of some 60 bytes: what a request costs by itself.
     Facts {
@@ -53,7 +49,6 @@ const FACTS: [Facts; 10] = [
         kind: Kind::Empty,
         operation: Operation::Status,
         expect: Expect::Result,
-        seconds_per_mb: 0.0,
     },
 ];
 
@@ -91,12 +86,6 @@ impl Job {
     #[must_use]
     pub fn has_body(self) -> bool {
         self.kind() != Kind::Empty
-    }
-
-    /// About how long a core takes for it.
-    #[must_use]
-    pub fn seconds(self, body_bytes: usize) -> f64 {
-        self.facts().seconds_per_mb * body_bytes as f64 / 1e6
     }
 
     fn facts(self) -> &'static Facts {

@@ -5,11 +5,13 @@
 pub mod cli;
 pub mod compare;
 pub mod content;
+mod count;
 pub mod gate;
 pub mod job;
 pub mod load;
 pub mod measure;
 pub mod plan;
+mod probe;
 pub mod report;
 pub mod results;
 pub mod rng;

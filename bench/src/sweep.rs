@@ -17,6 +17,7 @@ use crate::load::{Drive, Load, LoadError, Recorder, Run, Script, Target, run};
 use crate::measure::machine;
 use crate::measure::process::Counters;
 use crate::measure::servers::{Pair, Servers};
+use crate::measure::syscalls::Counter;
 use crate::plan::{Cell, OPEN_REQUESTS_MIN, Plan};
 use crate::results::table::{self, Row};
 use crate::results::{Dir, hdr};
@@ -29,6 +30,7 @@ const OPEN_SECONDS_MAX: f64 = 30.0;
 const DRAIN: Duration = Duration::from_secs(2);
 
 const NS_PER_MS: f64 = 1e6;
+const NS_PER_S: f64 = 1e9;
 
 /// Tags of the intervals in a cell's log.
 pub const OPEN_TAG: &str = "open";
@@ -92,7 +94,7 @@ impl Subject<'_> {
 
 /// Counters of all processes at one moment.
 #[derive(Debug, Clone, Copy)]
-struct Sample {
+pub(crate) struct Sample {
     servers: Pair,
     own: Counters,
 }
@@ -119,6 +121,8 @@ pub struct Bench<'a> {
     pub threads: usize,
     /// What carries its input and output.
     pub driver: Driver,
+    /// What counts the system calls of servers of its own, in the first round.
+    pub counter: Option<Counter>,
 }
 
 /// What is left to measure: the order of the plan without what `done` has.
@@ -165,14 +169,14 @@ impl Bench<'_> {
         if let Subject::Own(servers) = self.subject {
             servers.reset_memory_peaks();
         }
-        let closed = self.load(cell, repeat, &script, Drive::Closed, self.plan.measured)?;
+        let closed = self.put(&self.load(cell, repeat, Drive::Closed, self.plan.measured), &script)?;
         let capacity = closed.counts.answered() as f64 / closed.elapsed.as_secs_f64();
         let open = if capacity > 0.0 {
             let rate = rate.unwrap_or(capacity * self.plan.utilisation);
             let seconds = (OPEN_REQUESTS_MIN / rate).min(OPEN_SECONDS_MAX);
             let measured = self.plan.measured.max(Duration::from_secs_f64(seconds));
             let drive = Drive::Open { rate, arrivals: self.plan.arrivals };
-            Some((rate, self.load(cell, repeat, &script, drive, measured)?))
+            Some((rate, self.put(&self.load(cell, repeat, drive, measured), &script)?))
         } else {
             None
         };
@@ -186,12 +190,20 @@ impl Bench<'_> {
             row.master_rss_peak_mb = master as f64 / 1e6;
             row.worker_rss_peak_mb = worker as f64 / 1e6;
         }
+        if let (Subject::Own(servers), Some(counter), 0) = (self.subject, self.counter, repeat) {
+            let load = self.load(cell, repeat, Drive::Closed, self.plan.measured);
+            let seconds = closed.counts.service.mean() / NS_PER_S;
+            if let Some(calls) = self.calls(servers, counter, &load, &script, seconds)? {
+                row.master_syscalls_per_request = calls.master;
+                row.worker_syscalls_per_request = calls.worker;
+            }
+        }
         let open = open.map(|(_, open)| open);
         let warnings = judge(&mut row, &closed, open.as_ref());
         Ok(Measured { row, closed, open, warnings })
     }
 
-    fn script(&self, cell: &Cell, body: Arc<Vec<u8>>) -> Result<Script, Failure> {
+    pub(crate) fn script(&self, cell: &Cell, body: Arc<Vec<u8>>) -> Result<Script, Failure> {
         Script::new(
             self.version,
             self.subject.token(),
@@ -203,15 +215,9 @@ impl Bench<'_> {
         )
     }
 
-    fn load(
-        &self,
-        cell: &Cell,
-        repeat: u32,
-        script: &Script,
-        drive: Drive,
-        measured: Duration,
-    ) -> Result<Run<Sample>, LoadError> {
-        let load = Load {
+    /// One loop of a cell.
+    pub(crate) fn load(&self, cell: &Cell, repeat: u32, drive: Drive, measured: Duration) -> Load {
+        Load {
             drive,
             connections: cell.connections,
             threads: self.threads,
@@ -222,8 +228,12 @@ impl Bench<'_> {
             request_timeout: self.plan.request_timeout,
             drain: DRAIN,
             seed: self.plan.seed.wrapping_add(u64::from(repeat)),
-        };
-        run(&load, self.subject.target(), script, || self.subject.counters())
+        }
+    }
+
+    /// Puts a load on the server, and reads the counters of all processes around it.
+    pub(crate) fn put(&self, load: &Load, script: &Script) -> Result<Run<Sample>, LoadError> {
+        run(load, self.subject.target(), script, || self.subject.counters())
     }
 
     fn row(&self, repeat: u32, cell: &Cell, script: &Script) -> Row {

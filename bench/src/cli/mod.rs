@@ -4,6 +4,8 @@
 
 mod check;
 mod compare;
+mod record;
+mod subject;
 mod sweep;
 
 use std::fmt::Display;

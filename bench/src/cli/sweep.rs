@@ -1,29 +1,25 @@
 //! `fxsrv-bench sweep`.
 
-use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use fxsrv::auth::Token;
 use fxsrv::io::Driver;
-use fxsrv::tls::Roots;
 use fxsrv::wire::Version;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Fail, output, say};
+use super::subject::{self, Foreign, Named};
+use super::{Fail, record, say};
 use crate::content::Store;
-use crate::load::Target;
 use crate::measure::isolate;
-use crate::measure::machine::{self, Machine};
+use crate::measure::machine;
 use crate::measure::servers::{Servers, Setup};
-use crate::plan::{Cell, Plan};
+use crate::measure::syscalls::Counter;
+use crate::plan::{Cell, Pace, Plan};
 use crate::report;
 use crate::results::Dir;
 use crate::results::record::Record;
 use crate::results::table::{self, Row};
 use crate::sweep::{Bench, Subject, remaining};
-use crate::warning::Warning;
 
 /// The plan where none is named.
 const ORIGINAL: &str = include_str!("../../plans/original.toml");
@@ -39,7 +35,10 @@ Examples:
       fxsrv-bench sweep --quick
 
   Another server that speaks v1.0:
-      fxsrv-bench sweep --wire v1.0 --server host:5000 --token-file token --insecure")]
+      fxsrv-bench sweep --wire v1.0 --server host:5000 --token-file token --insecure
+
+  Ours and another in turns, cell by cell, both in v1.0, with ratios in the report:
+      fxsrv-bench sweep --reference host:5000 --token-file token --insecure")]
 // Flags are what they are: each is a switch of its own.
 #[allow(clippy::struct_excessive_bools)]
 pub(super) struct Args {
@@ -61,35 +60,39 @@ pub(super) struct Args {
 
     /// The server's program [default: fxsrv beside this one]
     #[arg(long, value_name = "FILE")]
-    binary: Option<PathBuf>,
+    pub(super) binary: Option<PathBuf>,
 
     /// A flag for master and worker, such as --server-flag=--io=epoll; repeat it for more
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
-    server_flag: Vec<String>,
+    pub(super) server_flag: Vec<String>,
 
     /// Measure a server that runs already
     #[arg(long, value_name = "HOST:PORT", requires = "token_file", conflicts_with = "binary")]
-    server: Option<String>,
+    pub(super) server: Option<String>,
+
+    /// Measure a server that runs already beside ours, in turns, both in v1.0
+    #[arg(long, value_name = "HOST:PORT", requires = "token_file", conflicts_with = "server")]
+    pub(super) reference: Option<String>,
 
     /// Trust servers that these certificates have signed
-    #[arg(long, value_name = "FILE", requires = "server")]
+    #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 
     /// Trust any server
-    #[arg(long, requires = "server", conflicts_with = "ca")]
+    #[arg(long, conflicts_with = "ca")]
     insecure: bool,
 
-    /// What the server wants to be shown
-    #[arg(long, value_name = "FILE", requires = "server")]
+    /// What the server that runs already wants to be shown
+    #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// Which version to speak: v1.1 or v1.0
-    #[arg(long, value_name = "VERSION", default_value = "v1.1", value_parser = version)]
-    wire: Version,
+    /// Which version to speak: v1.1 or v1.0 [default: v1.1; v1.0 beside a reference]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    wire: Option<Version>,
 
     /// What carries the generator's input and output: epoll or uring
     #[arg(long, value_name = "DRIVER", default_value = "epoll")]
-    io: Driver,
+    pub(super) io: Driver,
 
     /// Threads of the generator [default: half of the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -112,54 +115,87 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
+impl Args {
+    /// A reference that speaks v1.0 is held against ours in v1.0.
+    pub(super) fn version(&self) -> Version {
+        let default = if self.reference.is_some() { Version::V1_0 } else { Version::V1_1 };
+        self.wire.unwrap_or(default)
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.threads.map_or_else(|| (machine::cores() / 2).max(1), usize::from)
+    }
+
+    fn foreign(&self) -> Result<Option<Foreign>, Fail> {
+        let flags = [("--server", &self.server), ("--reference", &self.reference)];
+        let named = flags.into_iter().find_map(|(flag, server)| Some((flag, server.as_ref()?)));
+        let Some((flag, server)) = named else { return Ok(None) };
+        let (ca, token_file) = (self.ca.as_deref(), self.token_file.as_deref());
+        Named { flag, server, ca, insecure: self.insecure, token_file }.resolve().map(Some)
+    }
+}
+
+/// One of at most two servers, with the directory of its results.
+struct Side<'a> {
+    bench: Bench<'a>,
+    dir: Dir,
+    done: Vec<Row>,
+}
+
 pub(super) fn run(args: &Args) -> Result<(), Fail> {
+    let began = Instant::now();
     let (text, plan) = read_plan(args)?;
-    if args.server.is_none() && !args.shared_network && !args.dry_run {
+    // A server elsewhere is out of reach from a network of our own.
+    let is_elsewhere = args.server.is_some() || args.reference.is_some();
+    if !is_elsewhere && !args.shared_network {
         isolate::enter();
     }
-    let measurements = plan.order().len();
-    let estimate = plan.seconds(machine::cores());
-    say(&format!(
-        "{}: {} cells, {} measurements, {} in all",
-        plan.name,
-        plan.cells.len(),
-        measurements,
-        duration(estimate),
-    ));
+    let foreign = args.foreign()?;
+    let own = if args.server.is_none() { Some(start_servers(args)?) } else { None };
+    let mut contents = contents(args, &plan)?;
+    let bench = |subject| Bench {
+        subject,
+        plan: &plan,
+        version: args.version(),
+        threads: args.threads(),
+        driver: args.io,
+        counter: Counter::find(),
+    };
+    let path = results_path(args, &plan);
+    let mut sides = Vec::new();
+    if let Some(servers) = &own {
+        sides.push(Side::new(bench(Subject::Own(servers)), &path));
+    }
+    if let Some(Foreign { target, token }) = &foreign {
+        let path = if own.is_some() { Dir::open(&path).reference() } else { path.clone() };
+        sides.push(Side::new(bench(Subject::Foreign { target, token }), &path));
+    }
+    let paces = announce(&plan, &sides, &mut contents)?;
     if args.dry_run {
         return Ok(());
     }
-    let (dir, done) = open_results(args, &plan, &text)?;
-    let own = if args.server.is_none() { Some(start_servers(args)?) } else { None };
-    let foreign = if own.is_none() { Some(foreign(args)?) } else { None };
-    let subject = match (&own, &foreign) {
-        (Some(servers), _) => Subject::Own(servers),
-        (None, Some((target, token))) => Subject::Foreign { target, token },
-        (None, None) => return Err(Fail::new("there is no server to measure")),
-    };
-    let threads = args.threads.map_or_else(|| (machine::cores() / 2).max(1), usize::from);
-    let mut record = begin_record(args, &plan, threads, estimate);
-    let bench = Bench { subject, plan: &plan, version: args.wire, threads, driver: args.io };
-    for name in done.iter().flat_map(|row| row.warnings.split_whitespace()) {
-        record.count_of_cell(name);
+    for side in &mut sides {
+        side.open(args, &text)?;
     }
-    if let Some(content) = &args.content {
-        std::fs::create_dir_all(content)
-            .map_err(|error| Fail::new(format!("cannot make {}: {error}", content.display())))?;
-    }
-    let mut contents = Store::new(plan.seed, args.content.clone());
-    let began = Instant::now();
-    measure_all(&bench, &remaining(&plan, &done), &mut contents, &dir, &mut record)?;
+    let estimate = paces.iter().map(|pace| pace.seconds(&plan, &plan.order())).sum();
+    let mut record = record::begin(args, &plan, &sides[0].bench, estimate);
+    measure_all(&sides, &paces, &mut contents, &mut record)?;
     record.took_seconds = began.elapsed().as_secs_f64();
+    finish(args, &sides[0].dir, record)
+}
+
+fn finish(args: &Args, dir: &Dir, mut record: Record) -> Result<(), Fail> {
     record.ended = machine::utc(SystemTime::now());
     record.load_average_after = machine::load_average();
-    let kept = |error: std::io::Error| Fail::new(format!("cannot keep results: {error}"));
     record.save(&dir.record()).map_err(kept)?;
-    report::render(&dir).map_err(kept)?;
+    report::render(dir).map_err(kept)?;
     for noted in &record.warnings {
         let place = match noted.measurements {
             0 => String::new(),
-            count => format!(" ({count} of {measurements} measurements; the first is shown)"),
+            count => {
+                let all = record.measurements;
+                format!(" ({count} of {all} measurements; the first is shown)")
+            }
         };
         say(&format!("warning: {}{place}", noted.text));
     }
@@ -173,6 +209,12 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
     }
 }
 
+// As a function of `map_err`.
+#[allow(clippy::needless_pass_by_value)]
+fn kept(error: std::io::Error) -> Fail {
+    Fail::new(format!("cannot keep results: {error}"))
+}
+
 fn read_plan(args: &Args) -> Result<(String, Plan), Fail> {
     let text = match &args.plan {
         None => ORIGINAL.to_owned(),
@@ -182,166 +224,124 @@ fn read_plan(args: &Args) -> Result<(String, Plan), Fail> {
     let shown = args.plan.as_deref().unwrap_or(Path::new("the built-in plan")).display();
     let plan = Plan::parse(&text, args.quick)
         .map_err(|error| Fail::new(format!("{shown}: {}", error.to_string().trim())))?;
-    let plan = if args.wire == Version::V1_0 { plan.for_v1_0() } else { plan };
+    let plan = if args.version() == Version::V1_0 { plan.for_v1_0() } else { plan };
     if plan.cells.is_empty() {
         return Err(Fail::new(format!("{shown} has nothing that v1.0 can do")));
     }
-    plan.check_version(args.wire).map_err(Fail::new)?;
+    plan.check_version(args.version()).map_err(Fail::new)?;
     Ok((text, plan))
 }
 
-fn open_results(args: &Args, plan: &Plan, text: &str) -> Result<(Dir, Vec<Row>), Fail> {
-    let kept = |error: std::io::Error| Fail::new(format!("cannot keep results: {error}"));
-    let date = machine::utc(SystemTime::now());
-    let date = date.split('T').next().unwrap_or_default();
-    let path = args.out.join(format!("{date}-{}-{}", plan.name, commit()));
-    if path.exists() && !args.resume {
-        return Err(Fail::new(format!("{} is there already", path.display()))
-            .with_hint("go on with it by --resume, or remove it"));
+fn contents(args: &Args, plan: &Plan) -> Result<Store, Fail> {
+    if let Some(content) = &args.content {
+        std::fs::create_dir_all(content)
+            .map_err(|error| Fail::new(format!("cannot make {}: {error}", content.display())))?;
     }
-    let dir = Dir::create(&path).map_err(kept)?;
-    let mut done = Vec::new();
-    if dir.cells().exists() {
-        table::cut_to_whole_rows(&dir.cells()).map_err(kept)?;
-        done = table::read(&dir.cells()).map_err(kept)?;
-    }
-    std::fs::write(dir.plan(), text).map_err(kept)?;
-    Ok((dir, done))
+    Ok(Store::new(plan.seed, args.content.clone()))
 }
 
+fn results_path(args: &Args, plan: &Plan) -> PathBuf {
+    let date = machine::utc(SystemTime::now());
+    let date = date.split('T').next().unwrap_or_default();
+    let beside = if args.reference.is_some() { "-with-reference" } else { "" };
+    args.out.join(format!("{date}-{}{beside}-{}", plan.name, record::commit()))
+}
+
+impl<'a> Side<'a> {
+    fn new(bench: Bench<'a>, path: &Path) -> Self {
+        Self { bench, dir: Dir::open(path), done: Vec::new() }
+    }
+
+    fn open(&mut self, args: &Args, text: &str) -> Result<(), Fail> {
+        let path = self.dir.path().to_owned();
+        if path.exists() && !args.resume {
+            return Err(Fail::new(format!("{} is there already", path.display()))
+                .with_hint("go on with it by --resume, or remove it"));
+        }
+        self.dir = Dir::create(&path).map_err(kept)?;
+        if self.dir.cells().exists() {
+            table::cut_to_whole_rows(&self.dir.cells()).map_err(kept)?;
+            self.done = table::read(&self.dir.cells()).map_err(kept)?;
+        }
+        std::fs::write(self.dir.plan(), text).map_err(kept)
+    }
+
+    fn remaining(&self) -> Vec<(u32, Cell)> {
+        remaining(self.bench.plan, &self.done)
+    }
+}
+
+/// Tries each job on each server, and says how long all of it will take.
+fn announce(plan: &Plan, sides: &[Side<'_>], contents: &mut Store) -> Result<Vec<Pace>, Fail> {
+    let order = plan.order();
+    let paces = sides
+        .iter()
+        .map(|side| side.bench.probe(&order, contents).map_err(Fail::new))
+        .collect::<Result<Vec<_>, _>>()?;
+    let seconds: f64 = paces.iter().map(|pace| pace.seconds(plan, &order)).sum();
+    say(&format!(
+        "{}: {} cells, {} measurements, {} in all",
+        plan.name,
+        plan.cells.len(),
+        order.len() * sides.len(),
+        duration(seconds),
+    ));
+    Ok(paces)
+}
+
+/// Measures what each side lacks: where there are two, cell by cell in turns.
 fn measure_all(
-    bench: &Bench<'_>,
-    cells: &[(u32, Cell)],
+    sides: &[Side<'_>],
+    paces: &[Pace],
     contents: &mut Store,
-    dir: &Dir,
     record: &mut Record,
 ) -> Result<(), Fail> {
-    let cores = machine::cores();
-    let tenths = |seconds: f64| {
-        // A positive number of tenths of seconds.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let tenths = (seconds * 10.0) as u64;
-        tenths
-    };
-    let seconds = |cell: &Cell| bench.plan.cell_seconds(cell, cores);
-    let total = cells.iter().map(|(_, cell)| seconds(cell)).sum();
+    for name in sides[0].done.iter().flat_map(|row| row.warnings.split_whitespace()) {
+        record.count_of_cell(name);
+    }
+    let open: Vec<_> = sides.iter().map(Side::remaining).collect();
+    let plan = sides[0].bench.plan;
+    let turns: Vec<_> = plan
+        .order()
+        .into_iter()
+        .flat_map(|turn| (0..sides.len()).map(move |at| (at, turn)))
+        .filter(|(at, turn)| open[*at].contains(turn))
+        .collect();
+    let seconds = |at: usize, cell: &Cell| paces[at].cell_seconds(plan, cell);
+    let total = turns.iter().map(|(at, (_, cell))| seconds(*at, cell)).sum();
     let bar = ProgressBar::new(tenths(total)).with_style(
         ProgressStyle::with_template("{bar:30} {percent:>3} %, {eta} left  {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    for (repeat, cell) in cells {
+    bar.enable_steady_tick(Duration::from_secs(1));
+    for (at, (repeat, cell)) in turns {
         bar.set_message(cell.to_string());
-        let (_, warnings) = bench.measure(*repeat, cell, contents, dir).map_err(|error| {
+        let side = &sides[at];
+        let measured = side.bench.measure(repeat, &cell, contents, &side.dir);
+        let (_, warnings) = measured.map_err(|error| {
             Fail::new(format!("{cell}: {error}")).with_hint("what is measured is kept: --resume")
         })?;
-        for warning in &warnings {
-            record.warn_of_cell(warning);
+        if at == 0 {
+            for warning in &warnings {
+                record.warn_of_cell(warning);
+            }
         }
-        bar.inc(tenths(seconds(cell)));
+        bar.inc(tenths(seconds(at, &cell)));
     }
     bar.finish_and_clear();
     Ok(())
 }
 
-fn binary(args: &Args) -> Result<PathBuf, Fail> {
-    let beside = || {
-        let own = std::env::current_exe().ok()?;
-        Some(own.parent()?.join("fxsrv"))
-    };
-    let path = args.binary.clone().or_else(beside).unwrap_or_else(|| PathBuf::from("fxsrv"));
-    if path.exists() {
-        return Ok(path);
-    }
-    Err(Fail::new(format!("there is no {}", path.display()))
-        .with_hint("build it with `cargo build --release`, or name it with --binary"))
+// A positive number of tenths of seconds.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn tenths(seconds: f64) -> u64 {
+    (seconds * 10.0) as u64
 }
 
 fn start_servers(args: &Args) -> Result<Servers, Fail> {
-    let setup = Setup { binary: binary(args)?, flags: args.server_flag.clone() };
+    let binary = subject::binary(args.binary.as_ref())?;
+    let setup = Setup { binary, flags: args.server_flag.clone() };
     Servers::start(&setup).map_err(Fail::new)
-}
-
-fn foreign(args: &Args) -> Result<(Target, Token), Fail> {
-    let server = args.server.as_deref().unwrap_or_default();
-    let wrong = |what: &dyn std::fmt::Display| Fail::new(format!("--server {server}: {what}"));
-    let address: fxsrv::client::Address = server.parse().map_err(|error| wrong(&error))?;
-    let resolved = (address.host(), address.port())
-        .to_socket_addrs()
-        .map_err(|error| wrong(&error))?
-        .next()
-        .ok_or_else(|| wrong(&"the name has no address"))?;
-    let roots = match &args.ca {
-        Some(path) => Some(Roots::load(path).map_err(Fail::new)?),
-        None if args.insecure => None,
-        None => {
-            return Err(Fail::new("nothing says whom to trust")
-                .with_hint("give --ca FILE, or --insecure for a server of your own"));
-        }
-    };
-    let path = args.token_file.as_deref().unwrap_or(Path::new(""));
-    let token = Token::load(path).map_err(Fail::new)?.token;
-    Ok((Target { address: resolved, name: address.host().to_owned(), roots }, token))
-}
-
-fn begin_record(args: &Args, plan: &Plan, threads: usize, estimate: f64) -> Record {
-    let server = match (&args.server, binary(args)) {
-        (Some(server), _) => server.clone(),
-        (None, Ok(binary)) => {
-            let said = output(Command::new(binary).arg("--version"));
-            said.lines().map(str::trim).collect::<Vec<_>>().join("; ").replace(":;", ":")
-        }
-        (None, Err(_)) => String::new(),
-    };
-    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let mut record = Record {
-        plan: plan.name.clone(),
-        about: plan.about.clone(),
-        began: machine::utc(SystemTime::now()),
-        ended: String::new(),
-        commit: commit(),
-        server,
-        server_flags: args.server_flag.clone(),
-        wire: args.wire.name().to_owned(),
-        command: std::env::args().skip(1).collect(),
-        bench: env!("CARGO_PKG_VERSION").to_owned(),
-        seed: plan.seed,
-        threads,
-        driver: args.io.to_string(),
-        repeats: plan.repeats,
-        warm_up_ms: millis(plan.warm_up),
-        measured_ms: millis(plan.measured),
-        utilisation: plan.utilisation,
-        arrivals: plan.arrivals.name().to_owned(),
-        motif: plan.motif.name().to_owned(),
-        checksum: plan.checksum.name().to_owned(),
-        measurements: plan.order().len(),
-        estimated_seconds: estimate,
-        took_seconds: 0.0,
-        isolated_network: isolate::is_isolated(),
-        load_average_before: machine::load_average(),
-        load_average_after: 0.0,
-        machine: Machine::here(),
-        warnings: Vec::new(),
-    };
-    note_doubts(&mut record, args);
-    record
-}
-
-/// Doubts that hold for the whole run.
-fn note_doubts(record: &mut Record, args: &Args) {
-    let load = record.load_average_before;
-    if load > machine::cores() as f64 / 2.0 {
-        record.warn(&Warning::MachineBusy { load });
-    }
-    if args.server.is_some() {
-        record.warn(&Warning::ForeignServer);
-    } else if !record.isolated_network {
-        let congestion_control = record.machine.congestion_control.clone();
-        record.warn(&Warning::SharedNetwork { congestion_control });
-    }
-    if cfg!(debug_assertions) {
-        record.warn(&Warning::DebugBuild);
-    }
 }
 
 fn version(name: &str) -> Result<Version, String> {
@@ -350,16 +350,6 @@ fn version(name: &str) -> Result<Version, String> {
         "v1.0" => Ok(Version::V1_0),
         other => Err(format!("'{other}' is no version; there are v1.1 and v1.0")),
     }
-}
-
-/// The commit of the working tree, with a + where files differ from it.
-fn commit() -> String {
-    let hash = output(Command::new("git").args(["rev-parse", "--short=9", "HEAD"]));
-    if hash.is_empty() {
-        return "unknown".to_owned();
-    }
-    let changed = output(Command::new("git").args(["status", "--porcelain", "-uno"]));
-    if changed.is_empty() { hash } else { format!("{hash}+") }
 }
 
 fn duration(seconds: f64) -> String {

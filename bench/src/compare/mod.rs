@@ -134,6 +134,7 @@ fn rounds(
         version: Version::V1_1,
         threads: terms.threads,
         driver: terms.driver,
+        counter: None,
     };
     // One turn to find the rate, which warms all three up too.
     let mut rate = None;

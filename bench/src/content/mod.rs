@@ -141,6 +141,12 @@ impl Store {
         Self { seed, dir, made: BTreeMap::new() }
     }
 
+    /// Whether a file has been made already: then it is here at once.
+    #[must_use]
+    pub fn has(&self, kind: Kind, motif: Motif, bytes: usize) -> bool {
+        self.made.contains_key(&(kind, motif, bytes))
+    }
+
     /// A file of about `bytes`: pictures and PDFs within 8 %, the others exactly.
     ///
     /// # Errors

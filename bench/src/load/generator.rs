@@ -84,7 +84,7 @@ pub fn run<S>(
     let after = sample();
     let elapsed = match load.drive {
         Drive::Open { .. } => counts.last_end.saturating_sub(load.warm_up).max(load.measured),
-        Drive::Closed => counts.last_end.saturating_sub(counts.first_due.unwrap_or_default()),
+        Drive::Closed | Drive::Fixed { .. } => counts.last_end.saturating_sub(counts.first_due.unwrap_or_default()),
     };
     let elapsed = elapsed.max(Duration::from_micros(1));
     Ok(Run { counts, elapsed, before, after })
@@ -111,6 +111,7 @@ impl Part<'_> {
         let mut pacer = None;
         let source = match load.drive {
             Drive::Closed => Source::Answers,
+            Drive::Fixed { each } => Source::Number(each),
             Drive::Open { rate, arrivals } => {
                 let dues =
                     Schedule::new(arrivals, rate, end, load.seed).share(self.number, self.threads);
@@ -162,6 +163,8 @@ struct Context {
 enum Source {
     /// A request is due once the last one is answered.
     Answers,
+    /// The same, so many times.
+    Number(u64),
     /// A request is due when the clock says so. Whoever is free takes the next one: no queue is
     /// kept, so that a server that stalls costs no memory here.
     Clock { permits: Arc<Semaphore>, dues: RefCell<Box<dyn Iterator<Item = Duration>>> },
@@ -171,15 +174,16 @@ impl Context {
     /// When the next request is due, or was; `None` once there is no more. In a closed loop a
     /// connection ends with its time, and not before one request of it was recorded: a conversion
     /// may take longer than the whole loop.
-    async fn next_due(&self, recorded: bool) -> Option<Duration> {
+    async fn next_due(&self, recorded: u64) -> Option<Duration> {
         let end = self.load.warm_up + self.load.measured;
         match &self.source {
             Source::Answers => {
-                let wait = self.began.saturating_duration_since(Instant::now());
-                if !wait.is_zero() {
-                    tokio::time::sleep(wait).await;
-                }
-                Some(self.began.elapsed()).filter(|due| *due < end || !recorded)
+                self.start().await;
+                Some(self.began.elapsed()).filter(|due| *due < end || recorded == 0)
+            }
+            Source::Number(each) => {
+                self.start().await;
+                (recorded < *each).then(|| self.began.elapsed())
             }
             Source::Clock { permits, dues } => loop {
                 let waiting_since = self.began.elapsed();
@@ -200,8 +204,15 @@ impl Context {
         }
     }
 
+    async fn start(&self) {
+        let wait = self.began.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     fn is_recorded(&self, due: Duration) -> bool {
-        due >= self.load.warm_up
+        due >= self.load.warm_up || matches!(self.source, Source::Number(_))
     }
 }
 
@@ -221,13 +232,13 @@ impl Asker {
 
     async fn run(mut self) {
         let context = Rc::clone(&self.context);
-        let mut recorded = false;
+        let mut recorded = 0;
         while let Some(due) = context.next_due(recorded).await {
             let sent = context.began.elapsed();
             let (outcome, stream) = self.ask().await;
             let ended = context.began.elapsed();
             if context.is_recorded(due) {
-                recorded = true;
+                recorded += 1;
                 let times = Times { due, sent, ended };
                 context.counts.borrow_mut().record(times, context.script.body_bytes(), outcome);
             }

@@ -36,6 +36,12 @@ pub enum Drive {
     /// The answer to the one before it: every connection asks as fast as it is answered. This finds
     /// the capacity, and hides every stall from the percentiles.
     Closed,
+    /// The same for so many requests of each connection, whatever they take: for what is counted
+    /// rather than timed. All of them are recorded.
+    Fixed {
+        /// Requests of each connection.
+        each: u64,
+    },
 }
 
 /// What becomes of a connection after its request. v1.0 knows no more than [`Self::New`].

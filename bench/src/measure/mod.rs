@@ -7,3 +7,4 @@ pub mod isolate;
 pub mod machine;
 pub mod process;
 pub mod servers;
+pub mod syscalls;

@@ -41,6 +41,12 @@ impl Dir {
         &self.path
     }
 
+    /// What was measured of another server in the same run.
+    #[must_use]
+    pub fn reference(&self) -> PathBuf {
+        self.path.join("reference")
+    }
+
     /// The table of the cells.
     #[must_use]
     pub fn cells(&self) -> PathBuf {

@@ -26,6 +26,9 @@ pub struct Record {
     pub server: String,
     /// Flags that the servers were given beyond those of every run.
     pub server_flags: Vec<String>,
+    /// Another server that was measured in turns with it, if any.
+    #[serde(default)]
+    pub reference: String,
     /// The version of the protocol.
     pub wire: String,
     /// The command line of the bench.
@@ -52,6 +55,9 @@ pub struct Record {
     pub motif: String,
     /// Of bodies.
     pub checksum: String,
+    /// What counted system calls.
+    #[serde(default)]
+    pub syscalls: String,
     /// Measurements that the plan has.
     pub measurements: usize,
     /// How long it was said to take.

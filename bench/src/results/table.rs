@@ -136,6 +136,10 @@ row! {
     master_switches_per_request: f64,
     /// Closed loop: context switches of the worker for a request.
     worker_switches_per_request: f64,
+    /// System calls of the master for a request, in a load of its own; 0 where not counted.
+    master_syscalls_per_request: f64,
+    /// System calls of the worker for a request.
+    worker_syscalls_per_request: f64,
     /// Peak of the master's resident memory over the cell.
     master_rss_peak_mb: f64,
     /// Peak of the worker's.
