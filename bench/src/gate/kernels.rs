@@ -16,7 +16,8 @@ use fxsrv::wire::{
 
 use crate::content::{Kind, Motif, Store};
 
-type Outcome = Result<(), Box<dyn Error>>;
+/// Of a run of a kernel.
+pub type Outcome = Result<(), Box<dyn Error>>;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,8 @@ pub enum Kernel {
     Md5,
     /// A record of 16 KiB, sealed by one session and opened by the other.
     TlsRecord,
+    /// 256 KiB from one connection through the relay into another, over loopback.
+    Tunnel,
     /// 20 kB of prose laid out as PDF.
     TextToPdf,
     /// A photograph of 60 kB from PNG to JPEG.
@@ -37,11 +40,12 @@ pub enum Kernel {
 
 impl Kernel {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::WireRequest,
         Self::WireReply,
         Self::Md5,
         Self::TlsRecord,
+        Self::Tunnel,
         Self::TextToPdf,
         Self::PngToJpg,
     ];
@@ -54,6 +58,7 @@ impl Kernel {
             Self::WireReply => "wire-reply",
             Self::Md5 => "md5-64k",
             Self::TlsRecord => "tls-record-16k",
+            Self::Tunnel => "tunnel-256k",
             Self::TextToPdf => "text-to-pdf-20k",
             Self::PngToJpg => "png-to-jpg-60k",
         }
@@ -66,6 +71,7 @@ impl Kernel {
             Self::WireReply => 50_000,
             Self::Md5 => 60,
             Self::TlsRecord => 400,
+            Self::Tunnel => 40,
             Self::TextToPdf | Self::PngToJpg => 20,
         }
     }
@@ -87,6 +93,7 @@ impl Kernel {
                 Ok(())
             }
             Self::TlsRecord => tls_record(operations),
+            Self::Tunnel => super::tunnel::tunnel(operations),
             Self::TextToPdf => conversion(Kind::Text, 20_000, Target::Pdf, operations),
             Self::PngToJpg => conversion(Kind::Png, 60_000, Target::Jpg, operations),
         }

@@ -5,6 +5,7 @@
 
 pub mod callgrind;
 pub mod kernels;
+mod tunnel;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,0 +1,108 @@
+//! The tunnel as a kernel: client, relay and receiver on one thread and one event loop, so that what
+//! happens after what does not depend on how threads are scheduled.
+
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use fxsrv::io::{BUFFER_BYTES, Buffer, Driver, Listener, Socket, listen, spawn};
+use fxsrv::tls::certs::throwaway;
+use fxsrv::tls::{ClientAuth, ClientTls, ServerTls, Trust, Versions};
+use fxsrv::transport::{Relay, TlsStream};
+use tokio::sync::Notify;
+
+use super::kernels::Outcome;
+
+/// Bytes of one operation: a few full windows.
+const BYTES: usize = 256 * 1024;
+
+/// Far beyond what anything here takes under valgrind.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+const NAME: &str = "localhost";
+
+/// Sends so many bodies through a relay.
+pub(super) fn tunnel(operations: u64) -> Outcome {
+    Driver::Epoll.run(all(operations))?
+}
+
+async fn all(operations: u64) -> Outcome {
+    let made = throwaway(&[NAME.to_owned()])?;
+    let server = ServerTls::new(&made.server, ClientAuth::None, Versions::Tls13)?;
+    let client = ClientTls::new(Trust::Roots(&made.roots), None, Versions::Tls13)?;
+    let (front, back) = (open()?, open()?);
+    let (front_address, back_address) = (front.local_addr()?, back.local_addr()?);
+    let bytes = operations * BYTES as u64;
+    let receiving = spawn(receive(back, server.clone(), bytes));
+    let relaying = spawn(relay(front, back_address, (server, client.clone()), bytes));
+
+    let mut stream = connect(front_address, &client).await?;
+    let body = vec![0x5a; BYTES];
+    for _ in 0..operations {
+        stream.write_all(black_box(&body)).await?;
+    }
+    relaying.await??;
+    receiving.await?
+}
+
+async fn relay(
+    front: TcpListener,
+    back: SocketAddr,
+    (server, client): (ServerTls, ClientTls),
+    bytes: u64,
+) -> Outcome {
+    let mut from = TlsStream::accept(accept(front).await?, &server, TIMEOUT).await?;
+    let mut to = connect(back, &client).await?;
+    attach(&mut from);
+    attach(&mut to);
+    let (mut read, _) = from.split();
+    let (_, mut write) = to.split();
+    Ok(Relay::new(bytes).run(&mut read, &mut write).await?)
+}
+
+async fn receive(back: TcpListener, server: ServerTls, bytes: u64) -> Outcome {
+    let mut stream = TlsStream::accept(accept(back).await?, &server, TIMEOUT).await?;
+    attach(&mut stream);
+    let mut left = bytes;
+    while left > 0 {
+        let got = stream
+            .read_at_most(left, &mut |plain| {
+                black_box(plain);
+            })
+            .await?;
+        if got == 0 {
+            return Err(format!("{left} of {bytes} bytes did not come through").into());
+        }
+        left -= got as u64;
+    }
+    Ok(())
+}
+
+fn open() -> std::io::Result<TcpListener> {
+    listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+async fn connect(
+    address: SocketAddr,
+    tls: &ClientTls,
+) -> Result<TlsStream, Box<dyn std::error::Error>> {
+    let socket = Socket::connect(Driver::Epoll, address, TIMEOUT).await?;
+    Ok(TlsStream::connect(socket, tls, NAME, TIMEOUT).await?)
+}
+
+fn attach(stream: &mut TlsStream) {
+    stream.attach([Buffer::heap(BUFFER_BYTES), Buffer::heap(BUFFER_BYTES)]);
+}
+
+/// The next connection.
+async fn accept(listener: TcpListener) -> Result<Socket, Box<dyn std::error::Error>> {
+    let listener = Listener::from_std(Driver::Epoll, listener)?;
+    let (found, is_here) = (RefCell::new(None), Notify::new());
+    let take = |socket| {
+        found.replace(Some(socket));
+        is_here.notify_one();
+    };
+    listener.accept_until(is_here.notified(), take).await;
+    found.take().ok_or_else(|| "nobody came".into())
+}
