@@ -30,7 +30,7 @@ pub enum Kernel {
     Md5,
     /// A record of 16 KiB, sealed by one session and opened by the other.
     TlsRecord,
-    /// 256 KiB from one connection through the relay into another, over loopback.
+    /// 48 KiB from one connection through the relay into another, over loopback.
     Tunnel,
     /// 20 kB of prose laid out as PDF.
     TextToPdf,
@@ -58,7 +58,7 @@ impl Kernel {
             Self::WireReply => "wire-reply",
             Self::Md5 => "md5-64k",
             Self::TlsRecord => "tls-record-16k",
-            Self::Tunnel => "tunnel-256k",
+            Self::Tunnel => "tunnel-48k",
             Self::TextToPdf => "text-to-pdf-20k",
             Self::PngToJpg => "png-to-jpg-60k",
         }
@@ -71,7 +71,7 @@ impl Kernel {
             Self::WireReply => 50_000,
             Self::Md5 => 60,
             Self::TlsRecord => 400,
-            Self::Tunnel => 40,
+            Self::Tunnel => 100,
             Self::TextToPdf | Self::PngToJpg => 20,
         }
     }

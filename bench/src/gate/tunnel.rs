@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::time::Duration;
 
 use fxsrv::io::{BUFFER_BYTES, Buffer, Driver, Listener, Socket, listen, spawn};
@@ -14,8 +15,9 @@ use tokio::sync::Notify;
 
 use super::kernels::Outcome;
 
-/// Bytes of one operation: a few full windows.
-const BYTES: usize = 256 * 1024;
+/// Bytes of one operation: three full records, which lie in a socket whole. More would come in pieces
+/// whose number is the kernel's choice.
+const BYTES: usize = 48 * 1024;
 
 /// Far beyond what anything here takes under valgrind.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -34,13 +36,15 @@ async fn all(operations: u64) -> Outcome {
     let (front, back) = (open()?, open()?);
     let (front_address, back_address) = (front.local_addr()?, back.local_addr()?);
     let bytes = operations * BYTES as u64;
-    let receiving = spawn(receive(back, server.clone(), bytes));
+    let is_through = Rc::new(Notify::new());
+    let receiving = spawn(receive(back, server.clone(), operations, Rc::clone(&is_through)));
     let relaying = spawn(relay(front, back_address, (server, client.clone()), bytes));
 
     let mut stream = connect(front_address, &client).await?;
     let body = vec![0x5a; BYTES];
     for _ in 0..operations {
         stream.write_all(black_box(&body)).await?;
+        is_through.notified().await;
     }
     relaying.await??;
     receiving.await?
@@ -61,20 +65,28 @@ async fn relay(
     Ok(Relay::new(bytes).run(&mut read, &mut write).await?)
 }
 
-async fn receive(back: TcpListener, server: ServerTls, bytes: u64) -> Outcome {
+async fn receive(
+    back: TcpListener,
+    server: ServerTls,
+    operations: u64,
+    is_through: Rc<Notify>,
+) -> Outcome {
     let mut stream = TlsStream::accept(accept(back).await?, &server, TIMEOUT).await?;
     attach(&mut stream);
-    let mut left = bytes;
-    while left > 0 {
-        let got = stream
-            .read_at_most(left, &mut |plain| {
-                black_box(plain);
-            })
-            .await?;
-        if got == 0 {
-            return Err(format!("{left} of {bytes} bytes did not come through").into());
+    for _ in 0..operations {
+        let mut left = BYTES as u64;
+        while left > 0 {
+            let got = stream
+                .read_at_most(left, &mut |plain| {
+                    black_box(plain);
+                })
+                .await?;
+            if got == 0 {
+                return Err("the relay ended early".into());
+            }
+            left -= got as u64;
         }
-        left -= got as u64;
+        is_through.notify_one();
     }
     Ok(())
 }

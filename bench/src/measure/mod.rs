@@ -7,4 +7,5 @@ pub mod isolate;
 pub mod machine;
 pub mod process;
 pub mod servers;
+pub mod status;
 pub mod syscalls;

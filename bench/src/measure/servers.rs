@@ -1,21 +1,28 @@
 //! A worker and a master as processes of their own, on loopback, with certificates of the moment.
 
+use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use fxsrv::auth::Token;
+use fxsrv::client::ClientConfig;
 use fxsrv::tls::certs::CertDir;
+use fxsrv::tls::{ClientTls, Trust, Versions};
 use tempfile::TempDir;
 
 use super::process::{self, Counters};
+use super::status;
 use crate::load::Target;
 
 /// What stands before the address in a server's one line on stdout.
 const ANNOUNCEMENT: &str = "listening on ";
+
+/// What stands before the count in the answer of one that counts its allocations.
+const ALLOCATIONS: &str = "allocations=";
 
 const NAME: &str = "localhost";
 
@@ -51,6 +58,8 @@ pub struct Servers {
     worker: Server,
     target: Target,
     token: Token,
+    /// How each of them is asked for its status.
+    status: [ClientConfig; 2],
     _dir: TempDir,
 }
 
@@ -61,6 +70,15 @@ pub struct Setup {
     pub binary: PathBuf,
     /// Flags of both, such as `--io epoll`.
     pub flags: Vec<String>,
+}
+
+/// What the servers' own code did, both together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Allocations, where the program is the one that counts them.
+    pub allocations: u64,
+    /// Bytes that were copied on the way between two sockets, where the servers say so.
+    pub copied_bytes: Option<u64>,
 }
 
 /// Counters of both.
@@ -95,7 +113,16 @@ impl Servers {
         let master = Server::start(setup, "master", dir.path(), &flags)?;
         let roots = Some(certs.load_roots().map_err(|error| identity(&error))?);
         let target = Target { address: master.address, name: NAME.to_owned(), roots };
-        Ok(Self { master, worker, target, token, _dir: dir })
+        let client = certs.load_client().map_err(|error| identity(&error))?;
+        let trust = target.roots.as_ref().map_or(Trust::Insecure, Trust::Roots);
+        let tls = ClientTls::new(trust, Some(&client), Versions::Tls13)
+            .map_err(|error| identity(&error))?;
+        let asking = |server: &Server| {
+            status::config(server.address, tls.clone(), token.clone())
+                .ok_or_else(|| identity(&"its address is none"))
+        };
+        let status = [asking(&master)?, asking(&worker)?];
+        Ok(Self { master, worker, target, token, status, _dir: dir })
     }
 
     /// Where they are.
@@ -114,6 +141,22 @@ impl Servers {
     #[must_use]
     pub fn counters(&self) -> Pair {
         Pair { master: self.master.counters(), worker: self.worker.counters() }
+    }
+
+    /// What they have done so far, of servers that count their allocations.
+    ///
+    /// # Errors
+    ///
+    /// One of them does not answer.
+    pub fn work(&self) -> io::Result<Work> {
+        let mut copied_bytes = Some(0);
+        for config in &self.status {
+            let status = status::ask(config).map_err(io::Error::other)?;
+            let copied = status.get("copied_bytes").copied();
+            copied_bytes = copied_bytes.zip(copied).map(|(sum, more)| sum + more);
+        }
+        let allocations = self.master.allocations()? + self.worker.allocations()?;
+        Ok(Work { allocations, copied_bytes })
     }
 
     /// Lets the peaks of memory start over.
@@ -141,7 +184,9 @@ struct Server {
     child: Child,
     address: SocketAddr,
     /// Kept open: a server whose stdout is closed would fail to write there.
-    _stdout: BufReader<ChildStdout>,
+    stdout: RefCell<BufReader<ChildStdout>>,
+    /// By this one that counts its allocations is asked for them.
+    stdin: RefCell<Option<ChildStdin>>,
 }
 
 impl Server {
@@ -163,7 +208,7 @@ impl Server {
             }
         }
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
@@ -181,11 +226,22 @@ impl Server {
             let log = fs::read_to_string(&log).unwrap_or_default();
             return Err(ServersError::NotListening { role, log: log.trim().to_owned() });
         };
-        Ok(Self { child, address, _stdout: stdout })
+        let stdin = RefCell::new(child.stdin.take());
+        Ok(Self { child, address, stdout: RefCell::new(stdout), stdin })
     }
 
     fn counters(&self) -> Counters {
         Counters::of(self.child.id())
+    }
+
+    fn allocations(&self) -> io::Result<u64> {
+        if let Some(stdin) = &mut *self.stdin.borrow_mut() {
+            stdin.write_all(b"\n")?;
+        }
+        let mut line = String::new();
+        self.stdout.borrow_mut().read_line(&mut line)?;
+        let count = line.trim().strip_prefix(ALLOCATIONS).and_then(|count| count.parse().ok());
+        count.ok_or_else(|| io::Error::other(format!("not a count of allocations: {line:?}")))
     }
 }
 
