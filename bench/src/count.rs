@@ -1,64 +1,139 @@
-//! System calls of a request: of a load of a fixed number of requests, less those of half of it.
+//! What a request costs the servers in numbers that do not depend on the clock: system calls,
+//! allocations, and bytes that their own code copies.
+//!
+//! Each is that of a load of a fixed number of requests, less that of a smaller one: what is done once
+//! for a process or a connection falls out.
 
 use std::io;
 
-use crate::load::{Drive, Load, Script};
-use crate::measure::servers::Servers;
+use fxsrv::wire::Failure;
+
+use crate::load::{Drive, Load, LoadError, Script, run};
+use crate::measure::servers::{Servers, Work};
 use crate::measure::syscalls::{Counter, Counting};
-use crate::sweep::{Bench, SweepError};
 
-/// How long the smaller load is about to take, and how many requests it has at most.
-const SECONDS: f64 = 0.1;
-const REQUESTS_MAX: f64 = 400.0;
-
-/// A request that takes longer than this is mostly conversion, and not worth the waiting.
-const SERVICE_SECONDS_MAX: f64 = 0.3;
-
-/// What a request costs each server.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Calls {
-    /// Of the master.
-    pub(crate) master: f64,
-    /// Of the worker.
-    pub(crate) worker: f64,
+/// What counts. The server that is measured stays as it is: allocations are counted in a second pair,
+/// whose program differs in its allocator alone.
+#[derive(Debug, Clone, Copy)]
+pub struct CostCounters<'a> {
+    /// The servers as they are.
+    pub usual: &'a Servers,
+    /// Servers that count their allocations.
+    pub counting: Option<&'a Servers>,
+    /// What counts system calls.
+    pub calls: Option<Counter>,
 }
 
-impl Bench<'_> {
-    /// Counts the system calls of both servers under `load`, whose requests take about so long.
-    /// Nothing where that is too long.
+/// The costs of one request. What was not counted is not there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Costs {
+    /// System calls of master and worker.
+    pub calls: Option<[f64; 2]>,
+    /// Allocations of both together.
+    pub allocations: Option<f64>,
+    /// Bytes that both copied on the way between two sockets.
+    pub copied_bytes: Option<f64>,
+    /// Bytes of bodies, both ways.
+    pub body_bytes: f64,
+}
+
+/// Why nothing was counted.
+#[derive(Debug, thiserror::Error)]
+pub enum CountError {
+    /// The generator failed.
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    /// The request cannot be said.
+    #[error("{0}")]
+    Request(#[from] Failure),
+    /// Requests fail, so their costs are not what is asked for.
+    #[error("requests failed while their costs were counted: {0}")]
+    Failures(String),
+    /// A counter failed.
+    #[error("cannot count: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Requests of each connection: of the smaller load, and how many more the larger one has.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers {
+    /// Of the smaller load.
+    pub few: u64,
+    /// How many more the larger one is said to have.
+    pub more: u64,
+    /// How many more it has in truth: the same, but where a regression is planted.
+    pub done: u64,
+}
+
+impl CostCounters<'_> {
+    /// The costs of a request of `load`, whose kind of loop is not looked at. `script` is asked for what
+    /// each pair of servers is to be sent.
     ///
     /// # Errors
     ///
-    /// The generator or the counter fails.
-    pub(crate) fn calls(
+    /// Generator or counters fail, or requests do.
+    pub fn costs(
         &self,
-        servers: &Servers,
-        counter: Counter,
         load: &Load,
-        script: &Script,
-        service_seconds: f64,
-    ) -> Result<Option<Calls>, SweepError> {
-        if service_seconds > SERVICE_SECONDS_MAX {
-            return Ok(None);
+        numbers: Numbers,
+        script: impl Fn(&Servers) -> Result<Script, Failure>,
+    ) -> Result<Costs, CountError> {
+        let Numbers { few, more, done } = numbers;
+        let requests = (more * load.connections as u64) as f64;
+        let difference = |few: u64, many: u64| (many as f64 - few as f64) / requests;
+        let usual = script(self.usual)?;
+        let mut costs =
+            Costs { calls: None, allocations: None, copied_bytes: None, body_bytes: 0.0 };
+        if let Some(counter) = self.calls {
+            let put = || put(load, self.usual, &usual, few);
+            let few_calls = calls(counter, self.usual, put)?.0;
+            let put = || self::put(load, self.usual, &usual, few + done);
+            let (many_calls, bytes) = calls(counter, self.usual, put)?;
+            costs.calls = Some([0, 1].map(|at| difference(few_calls[at], many_calls[at])));
+            costs.body_bytes = bytes as f64 / ((few + done) * load.connections as u64) as f64;
         }
-        // From 1 to some hundreds.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let each = (SECONDS / service_seconds.max(1e-6)).clamp(2.0, REQUESTS_MAX) as u64;
-        let total = |each: u64| -> Result<[u64; 2], SweepError> {
-            let (master, worker) = servers.pids();
-            let counting = [counter.start(master)?, counter.start(worker)?];
-            let load = Load { drive: Drive::Fixed { each }, ..load.clone() };
-            let run = self.put(&load, script);
-            let [master, worker] = counting.map(Counting::end);
-            if run?.counts.failures() > 0 {
-                return Err(io::Error::other("requests failed while calls were counted").into());
-            }
-            Ok([master?, worker?])
-        };
-        let (once, twice) = (total(each)?, total(2 * each)?);
-        let requests = (each * load.connections as u64) as f64;
-        // Counts of some seconds: far below 2^53, and of either sign where there is noise alone.
-        let of = |at: usize| ((twice[at] as f64 - once[at] as f64) / requests).max(0.0);
-        Ok(Some(Calls { master: of(0), worker: of(1) }))
+        if let Some(servers) = self.counting {
+            let script = script(servers)?;
+            let work = |each: u64| -> Result<_, CountError> {
+                let before = servers.work()?;
+                let bytes = put(load, servers, &script, each)?;
+                Ok((before, servers.work()?, bytes))
+            };
+            let (few_work, many_work) = (work(few)?, work(few + done)?);
+            let of = |(before, after, _): &(Work, Work, u64)| {
+                let copied = after.copied_bytes.zip(before.copied_bytes);
+                (after.allocations - before.allocations, copied.map(|(now, then)| now - then))
+            };
+            let ((few_allocations, few_copied), (allocations, copied)) =
+                (of(&few_work), of(&many_work));
+            costs.allocations = Some(difference(few_allocations, allocations));
+            costs.copied_bytes = few_copied.zip(copied).map(|(few, many)| difference(few, many));
+            costs.body_bytes =
+                many_work.2 as f64 / ((few + done) * load.connections as u64) as f64;
+        }
+        Ok(costs)
     }
+}
+
+/// Puts a load on servers, and says how many bytes of bodies went both ways.
+fn put(load: &Load, servers: &Servers, script: &Script, each: u64) -> Result<u64, CountError> {
+    let load = Load { drive: Drive::Fixed { each }, ..load.clone() };
+    let counts = run(&load, servers.target(), script, || ())?.counts;
+    if counts.failures() > 0 {
+        return Err(CountError::Failures(format!("{:?}", counts.failed)));
+    }
+    Ok(counts.up_bytes + counts.down_bytes)
+}
+
+/// System calls of both servers while `put` runs, and what it says.
+fn calls(
+    counter: Counter,
+    servers: &Servers,
+    put: impl FnOnce() -> Result<u64, CountError>,
+) -> Result<([u64; 2], u64), CountError> {
+    let (master, worker) = servers.pids();
+    let counting = [counter.start(master)?, counter.start(worker)?];
+    let bytes = put();
+    let [master, worker] = counting.map(Counting::end);
+    Ok(([master?, worker?], bytes?))
 }

@@ -5,7 +5,7 @@
 pub mod cli;
 pub mod compare;
 pub mod content;
-mod count;
+pub mod count;
 pub mod gate;
 pub mod job;
 pub mod load;

@@ -13,11 +13,11 @@ use fxsrv::io::Driver;
 use fxsrv::wire::{Failure, Version};
 
 use crate::content::{ContentError, Store};
+use crate::count::{CostCounters, CountError, Numbers};
 use crate::load::{Drive, Load, LoadError, Recorder, Run, Script, Target, run};
 use crate::measure::machine;
 use crate::measure::process::Counters;
 use crate::measure::servers::{Pair, Servers};
-use crate::measure::syscalls::Counter;
 use crate::plan::{Cell, OPEN_REQUESTS_MIN, Plan};
 use crate::results::table::{self, Row};
 use crate::results::{Dir, hdr};
@@ -28,6 +28,10 @@ const OPEN_SECONDS_MAX: f64 = 30.0;
 
 /// Requests that are due and unsent this long after the end of a loop are given up.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// Costs are counted of requests that take no longer, and of this many of a connection at most.
+const COUNTED_SECONDS_MAX: f64 = 0.3;
+const COUNTED_REQUESTS_MAX: f64 = 200.0;
 
 const NS_PER_MS: f64 = 1e6;
 const NS_PER_S: f64 = 1e9;
@@ -49,6 +53,9 @@ pub enum SweepError {
     /// The request cannot be said.
     #[error("{0}")]
     Request(#[from] Failure),
+    /// The costs of a request cannot be counted.
+    #[error("{0}")]
+    Count(#[from] CountError),
     /// Results cannot be kept.
     #[error("cannot keep results: {0}")]
     Io(#[from] io::Error),
@@ -109,7 +116,7 @@ pub(crate) struct Measured {
 }
 
 /// How all cells are measured.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Bench<'a> {
     /// What is measured.
     pub subject: Subject<'a>,
@@ -121,8 +128,8 @@ pub struct Bench<'a> {
     pub threads: usize,
     /// What carries its input and output.
     pub driver: Driver,
-    /// What counts the system calls of servers of its own, in the first round.
-    pub counter: Option<Counter>,
+    /// What counts the costs of a request on servers of its own, in the first round.
+    pub counters: Option<CostCounters<'a>>,
 }
 
 /// What is left to measure: the order of the plan without what `done` has.
@@ -165,7 +172,7 @@ impl Bench<'_> {
         contents: &mut Store,
     ) -> Result<Measured, SweepError> {
         let body = contents.file(cell.job.kind(), self.plan.motif, cell.size_bytes)?;
-        let script = self.script(cell, body)?;
+        let script = self.script(cell, Arc::clone(&body))?;
         if let Subject::Own(servers) = self.subject {
             servers.reset_memory_peaks();
         }
@@ -190,13 +197,9 @@ impl Bench<'_> {
             row.master_rss_peak_mb = master as f64 / 1e6;
             row.worker_rss_peak_mb = worker as f64 / 1e6;
         }
-        if let (Subject::Own(servers), Some(counter), 0) = (self.subject, self.counter, repeat) {
-            let load = self.load(cell, repeat, Drive::Closed, self.plan.measured);
+        if let (Some(counters), 0) = (self.counters, repeat) {
             let seconds = closed.counts.service.mean() / NS_PER_S;
-            if let Some(calls) = self.calls(servers, counter, &load, &script, seconds)? {
-                row.master_syscalls_per_request = calls.master;
-                row.worker_syscalls_per_request = calls.worker;
-            }
+            self.fill_costs(&mut row, counters, cell, &body, seconds)?;
         }
         let open = open.map(|(_, open)| open);
         let warnings = judge(&mut row, &closed, open.as_ref());
@@ -213,6 +216,37 @@ impl Bench<'_> {
             cell.chunk_bytes,
             cell.job.expect(),
         )
+    }
+
+    /// Counts what a request costs, in loads of their own. What takes long is mostly conversion, and
+    /// not worth the waiting.
+    fn fill_costs(
+        &self,
+        row: &mut Row,
+        counters: CostCounters<'_>,
+        cell: &Cell,
+        body: &Arc<Vec<u8>>,
+        service_seconds: f64,
+    ) -> Result<(), SweepError> {
+        if service_seconds > COUNTED_SECONDS_MAX {
+            return Ok(());
+        }
+        // From 2 to some hundreds.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let few = (0.1 / service_seconds.max(1e-6)).clamp(2.0, COUNTED_REQUESTS_MAX) as u64;
+        let numbers = Numbers { few, more: few, done: few };
+        let load = self.load(cell, 0, Drive::Closed, self.plan.measured);
+        let script = |servers: &Servers| {
+            Bench { subject: Subject::Own(servers), ..*self }.script(cell, Arc::clone(body))
+        };
+        let costs = counters.costs(&load, numbers, script)?;
+        [row.master_syscalls_per_request, row.worker_syscalls_per_request] =
+            costs.calls.unwrap_or_default().map(|calls| calls.max(0.0));
+        row.allocations_per_request = costs.allocations.unwrap_or(0.0).max(0.0);
+        if costs.body_bytes > 0.0 {
+            row.copied_per_byte = costs.copied_bytes.unwrap_or(0.0) / costs.body_bytes;
+        }
+        Ok(())
     }
 
     /// One loop of a cell.

@@ -180,7 +180,7 @@ fn count_server(program: &Path, planted: u32) -> Result<Counts, Fail> {
             say(&format!("warning: nothing is counted on {driver}: {error}"));
             continue;
         }
-        counts.extend(server::counts(&programs, driver, counter, planted).map_err(Fail::new)?);
+        counts.extend(server::counts(&programs, driver, counter, planted.into()).map_err(Fail::new)?);
     }
     Ok(counts)
 }

@@ -10,6 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::subject::{self, Foreign, Named};
 use super::{Fail, record, say};
 use crate::content::Store;
+use crate::count::CostCounters;
+use crate::gate::server::Programs;
 use crate::measure::isolate;
 use crate::measure::machine;
 use crate::measure::servers::{Servers, Setup};
@@ -152,6 +154,7 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
     }
     let foreign = args.foreign()?;
     let own = if args.server.is_none() { Some(start_servers(args)?) } else { None };
+    let counting = if own.is_some() { start_counting(args)? } else { None };
     let mut contents = contents(args, &plan)?;
     let bench = |subject| Bench {
         subject,
@@ -159,12 +162,14 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
         version: args.version(),
         threads: args.threads(),
         driver: args.io,
-        counter: Counter::find(),
+        counters: None,
     };
     let path = results_path(args, &plan);
     let mut sides = Vec::new();
     if let Some(servers) = &own {
-        sides.push(Side::new(bench(Subject::Own(servers)), &path));
+        let calls = Counter::find();
+        let counters = Some(CostCounters { usual: servers, counting: counting.as_ref(), calls });
+        sides.push(Side::new(Bench { counters, ..bench(Subject::Own(servers)) }, &path));
     }
     if let Some(Foreign { target, token }) = &foreign {
         let path = if own.is_some() { Dir::open(&path).reference() } else { path.clone() };
@@ -342,6 +347,18 @@ fn start_servers(args: &Args) -> Result<Servers, Fail> {
     let binary = subject::binary(args.binary.as_ref())?;
     let setup = Setup { binary, flags: args.server_flag.clone() };
     Servers::start(&setup).map_err(Fail::new)
+}
+
+/// The same servers with an allocator that counts, where they have been built.
+fn start_counting(args: &Args) -> Result<Option<Servers>, Fail> {
+    let Ok(program) = std::env::current_exe() else { return Ok(None) };
+    let binary = Programs::beside(&program).counted;
+    if args.binary.is_some() || !binary.exists() {
+        // Of another program than the one that is measured nothing is to be learnt.
+        return Ok(None);
+    }
+    let setup = Setup { binary, flags: args.server_flag.clone() };
+    Servers::start(&setup).map(Some).map_err(Fail::new)
 }
 
 fn version(name: &str) -> Result<Version, String> {

@@ -134,7 +134,7 @@ fn rounds(
         version: Version::V1_1,
         threads: terms.threads,
         driver: terms.driver,
-        counter: None,
+        counters: None,
     };
     // One turn to find the rate, which warms all three up too.
     let mut rate = None;

@@ -1,21 +1,17 @@
-//! What a request costs a real server, in numbers that do not depend on the clock: system calls,
-//! allocations, and bytes that its own code copies.
-//!
-//! Each is that of a load of a fixed number of requests, less that of half of it: what is done once
-//! for a process or a connection falls out. One connection at a time, so that little depends on what
-//! happens to be ready together.
+//! What a request costs a real server, for the gate. One connection at a time, so that little depends
+//! on what happens to be ready together.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use fxsrv::io::Driver;
 use fxsrv::wire::Version;
 
 use crate::content::Store;
-use crate::load::{Drive, Load, Script};
+use crate::count::{CostCounters, CountError, Numbers};
+use crate::load::Drive;
 use crate::measure::servers::{Servers, ServersError, Setup};
-use crate::measure::syscalls::{Counter, Counting};
+use crate::measure::syscalls::Counter;
 use crate::plan::{Plan, PlanError};
 use crate::sweep::{Bench, Subject, SweepError};
 
@@ -41,17 +37,14 @@ pub enum ServerCountError {
     /// The counted cells are no plan: our own mistake.
     #[error("{0}")]
     Plan(#[from] PlanError),
-    /// Requests fail, so their costs are not what is asked for.
-    #[error("{cell}: requests failed: {kinds:?}")]
-    Failures {
+    /// A counter failed.
+    #[error("{cell}: {source}")]
+    Count {
         /// The cell.
         cell: String,
-        /// By kind.
-        kinds: BTreeMap<&'static str, u64>,
+        /// Why.
+        source: CountError,
     },
-    /// A counter failed.
-    #[error("cannot count: {0}")]
-    Io(#[from] io::Error),
 }
 
 /// The programs that are counted.
@@ -82,7 +75,7 @@ pub fn counts(
     programs: &Programs,
     driver: Driver,
     counter: Option<Counter>,
-    planted: u32,
+    planted: u64,
 ) -> Result<BTreeMap<String, f64>, ServerCountError> {
     let plan = Plan::parse(COUNTED, false)?;
     let mut contents = Store::new(plan.seed, None);
@@ -91,45 +84,33 @@ pub fn counts(
         Servers::start(&Setup { binary: binary.clone(), flags })
     };
     let (usual, counting) = (start(&programs.server)?, start(&programs.counted)?);
+    let counters = CostCounters { usual: &usual, counting: Some(&counting), calls: counter };
     let mut found = BTreeMap::new();
     for cell in &plan.cells {
-        let each = if cell.job.has_body() { LARGE_REQUESTS } else { SMALL_REQUESTS };
         let body = contents.file(cell.job.kind(), plan.motif, cell.size_bytes);
         let body = body.map_err(SweepError::from)?;
-        let put = |servers: &Servers, each: u64| -> Result<f64, ServerCountError> {
-            let bench = bench(servers, &plan);
-            let script = bench.script(cell, body.clone()).map_err(SweepError::from)?;
-            let load = bench.load(cell, 0, Drive::Fixed { each }, plan.measured);
-            bytes_of(&bench, &load, &script)
+        let script = |servers: &Servers| bench(servers, &plan).script(cell, body.clone());
+        let more = if cell.job.has_body() { LARGE_REQUESTS } else { SMALL_REQUESTS };
+        let numbers = Numbers { few: more, more, done: more + more * planted / 100 };
+        let load = bench(&usual, &plan).load(cell, 0, Drive::Closed, plan.measured);
+        let costs = counters
+            .costs(&load, numbers, script)
+            .map_err(|source| ServerCountError::Count { cell: cell.to_string(), source })?;
+        let mut keep = |what: &str, count: f64| {
+            found.insert(format!("{what}: {} on {driver}", cell.job), count);
         };
-        let (requests, twice) = (each as f64, 2 * each + each * u64::from(planted) / 100);
-        // What is set up once, and caches that fill, are not what a request costs.
-        put(&usual, each)?;
-        put(&counting, each)?;
-        let name = |what: &str| format!("{what}: {} on {driver}", cell.job);
-
-        if let Some(counter) = counter {
-            let calls = |each: u64| calls_of(counter, &usual, || put(&usual, each));
-            let (once, bytes) = calls(each)?;
-            let more = calls(twice)?.0 - once;
-            if bytes > BULK_BYTES * requests {
-                found.insert(name("system calls a MB"), more / bytes * 1e6);
+        if let Some([master, worker]) = costs.calls {
+            if costs.body_bytes > BULK_BYTES {
+                keep("system calls a MB", (master + worker) / costs.body_bytes * 1e6);
             } else {
-                found.insert(name("system calls a request"), more / requests);
+                keep("system calls a request", master + worker);
             }
         }
-        let work = |each: u64| -> Result<_, ServerCountError> {
-            let before = counting.work()?;
-            let bytes = put(&counting, each)?;
-            let after = counting.work()?;
-            let copied = before.copied_bytes.zip(after.copied_bytes);
-            let copied = copied.map(|(before, after)| (after - before) as f64);
-            Ok(((after.allocations - before.allocations) as f64, copied, bytes))
-        };
-        let (once, twice) = (work(each)?, work(twice)?);
-        found.insert(name("allocations a request"), (twice.0 - once.0) / requests);
-        if let (Some(once_copied), Some(twice_copied), true) = (once.1, twice.1, once.2 > 0.0) {
-            found.insert(name("bytes copied a byte"), (twice_copied - once_copied) / once.2);
+        if let Some(allocations) = costs.allocations {
+            keep("allocations a request", allocations);
+        }
+        if let Some(copied) = costs.copied_bytes.filter(|_| costs.body_bytes > BULK_BYTES) {
+            keep("bytes copied a byte", copied / costs.body_bytes);
         }
     }
     Ok(found)
@@ -142,29 +123,6 @@ fn bench<'a>(servers: &'a Servers, plan: &'a Plan) -> Bench<'a> {
         version: Version::V1_1,
         threads: 1,
         driver: Driver::Epoll,
-        counter: None,
+        counters: None,
     }
-}
-
-/// Puts a load on a server, and says how many bytes of bodies went both ways.
-fn bytes_of(bench: &Bench<'_>, load: &Load, script: &Script) -> Result<f64, ServerCountError> {
-    let counts = bench.put(load, script).map_err(SweepError::from)?.counts;
-    if counts.failures() > 0 {
-        let cell = format!("{} bytes", script.body_bytes());
-        return Err(ServerCountError::Failures { cell, kinds: counts.failed });
-    }
-    Ok((counts.up_bytes + counts.down_bytes) as f64)
-}
-
-/// System calls of both servers while `put` runs, and what it says.
-fn calls_of(
-    counter: Counter,
-    servers: &Servers,
-    put: impl FnOnce() -> Result<f64, ServerCountError>,
-) -> Result<(f64, f64), ServerCountError> {
-    let (master, worker) = servers.pids();
-    let counting = [counter.start(master)?, counter.start(worker)?];
-    let bytes = put();
-    let [master, worker] = counting.map(Counting::end);
-    Ok(((master? + worker?) as f64, bytes?))
 }

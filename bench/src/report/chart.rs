@@ -214,7 +214,7 @@ pub(super) fn heat(plot: &Heat<'_>) -> io::Result<String> {
 }
 
 /// Bars of two parts, one below the other.
-pub(super) fn bars(title: &str, parts: [&str; 2], bars: &[Bar<'_>]) -> io::Result<String> {
+pub(super) fn bars(title: &str, parts: &[&str], bars: &[Bar<'_>]) -> io::Result<String> {
     let (left, top, row, width) = (96, 30, 28, 560.0);
     let count = i32::try_from(bars.len()).unwrap_or(0);
     let size = (WIDTH, u32::try_from(top + count * row + 36).unwrap_or(HEIGHT));

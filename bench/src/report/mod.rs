@@ -6,6 +6,7 @@
 mod chart;
 mod data;
 mod page;
+mod reference;
 
 use std::fs;
 use std::io;
@@ -40,7 +41,9 @@ pub fn render(dir: &Dir) -> io::Result<()> {
     let record = Record::load(&dir.record())?;
     let rows = data::medians(table::read(&dir.cells())?);
     let centre = Centre::of(&rows);
+    let pairs = reference::pairs(dir, &rows)?;
     let mut plots = Vec::new();
+    plots.extend(reference::plot(&pairs, &record.reference)?);
     for axis in [Axis::Size, Axis::Chunk, Axis::Connections] {
         plots.extend(throughput(&rows, axis, &centre)?);
     }
@@ -51,7 +54,7 @@ pub fn render(dir: &Dir) -> io::Result<()> {
     for plot in &plots {
         fs::write(dir.plot(plot.name), chart::standalone(&plot.svg))?;
     }
-    fs::write(dir.report(), page::page(&record, &rows, &centre, &plots))
+    fs::write(dir.report(), page::page(&record, &rows, &centre, &plots, &pairs))
 }
 
 /// The original's three graphs: MB/s by one axis, a line for each job.
@@ -194,7 +197,7 @@ fn cpu(rows: &[Row], centre: &Centre) -> io::Result<Option<Plot>> {
     if bars.is_empty() {
         return Ok(None);
     }
-    let svg = chart::bars("CPU seconds for a GB of files, both ways", ["master", "worker"], &bars)?;
+    let svg = chart::bars("CPU seconds for a GB of files, both ways", &["master", "worker"], &bars)?;
     let about = format!("Master and worker together, closed loop. {}.", centre.all());
     Ok(Some(Plot { name: "cpu", title: "What the servers cost".to_owned(), about, svg }))
 }
@@ -210,7 +213,7 @@ fn shares(rows: &[Row], centre: &Centre) -> io::Result<Option<Plot>> {
     if bars.is_empty() {
         return Ok(None);
     }
-    let svg = chart::bars("mean ms of a request", ["transport and waiting", "converting"], &bars)?;
+    let svg = chart::bars("mean ms of a request", &["transport and waiting", "converting"], &bars)?;
     let about = format!(
         "What the worker says that it converted, against all the rest of the request: transport, \
          checksums, and waiting for a slot. Closed loop. {}.",

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Plot;
+use super::{Plot, reference};
 use super::chart::THEME;
 use super::data::{self, Axis, Centre, short};
 use crate::job::Job;
@@ -37,7 +37,34 @@ const COLUMNS: [Column; 11] = [
     ("generator µs", |row| short(row.generator_cpu_us_per_request)),
 ];
 
-pub(super) fn page(record: &Record, rows: &[Row], centre: &Centre, plots: &[Plot]) -> String {
+/// What a request costs the servers: of the closed loop, but for what is counted in loads of its own.
+const COSTS: [Column; 13] = [
+    ("job", |row| row.job.clone()),
+    ("CPU µs master", |row| each(row.master_cpu_s * 1e6, row)),
+    ("worker", |row| each(row.worker_cpu_s * 1e6, row)),
+    ("syscalls master", |row| dash(row.master_syscalls_per_request)),
+    ("worker", |row| dash(row.worker_syscalls_per_request)),
+    ("switches master", |row| dash(row.master_switches_per_request)),
+    ("worker", |row| dash(row.worker_switches_per_request)),
+    ("allocations", |row| dash(row.allocations_per_request)),
+    ("copied/byte", |row| dash(row.copied_per_byte)),
+    ("converting ms", |row| dash(row.convert_mean_ms)),
+    ("all else ms", |row| dash(row.transport_mean_ms)),
+    ("peak MB master", |row| dash(row.master_rss_peak_mb)),
+    ("worker", |row| dash(row.worker_rss_peak_mb)),
+];
+
+fn each(value: f64, row: &Row) -> String {
+    if row.closed_requests == 0 { "-".into() } else { dash(value / row.closed_requests as f64) }
+}
+
+pub(super) fn page(
+    record: &Record,
+    rows: &[Row],
+    centre: &Centre,
+    plots: &[Plot],
+    pairs: &[reference::Pair],
+) -> String {
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
@@ -58,7 +85,9 @@ pub(super) fn page(record: &Record, rows: &[Row], centre: &Centre, plots: &[Plot
             plot.svg
         );
     }
+    costs(&mut html, record, rows, centre);
     knees(&mut html, rows, centre);
+    reference::table(&mut html, pairs);
     all_cells(&mut html, rows);
     html.push_str("</body></html>\n");
     html
@@ -152,6 +181,23 @@ fn table<'a>(html: &mut String, columns: &[Column], rows: impl Iterator<Item = &
     html.push_str("</table></div>\n");
 }
 
+fn costs(html: &mut String, record: &Record, rows: &[Row], centre: &Centre) {
+    if rows.iter().all(|row| row.master_rss_peak_mb == 0.0) {
+        // Of a server elsewhere nothing of this is known.
+        return;
+    }
+    let _ = writeln!(
+        html,
+        "<h2>What a request costs the servers</h2>\n<p class=\"dim\">{}. CPU, context switches and \
+         times are of the closed loop. System calls (by {}), allocations (by the same server with an \
+         allocator that counts) and bytes that the servers' own code copies, for a byte of body, are \
+         of loads of their own; - is not counted. Peaks of memory are over the cell.</p>",
+        escape(&centre.all()),
+        escape(&record.syscalls),
+    );
+    table(html, &COSTS, data::at_centre(rows, centre));
+}
+
 fn knees(html: &mut String, rows: &[Row], centre: &Centre) {
     let found: Vec<_> = Job::all()
         .filter_map(|job| {
@@ -201,10 +247,10 @@ fn all_cells(html: &mut String, rows: &[Row]) {
     html.push_str("</details>\n");
 }
 
-fn dash(value: f64) -> String {
+pub(super) fn dash(value: f64) -> String {
     if value > 0.0 { short(value) } else { "-".to_owned() }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

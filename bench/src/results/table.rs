@@ -140,6 +140,10 @@ row! {
     master_syscalls_per_request: f64,
     /// System calls of the worker for a request.
     worker_syscalls_per_request: f64,
+    /// Allocations of master and worker for a request, in a load of its own; 0 where not counted.
+    allocations_per_request: f64,
+    /// Bytes that both copied themselves on the way between two sockets, for a byte of body.
+    copied_per_byte: f64,
     /// Peak of the master's resident memory over the cell.
     master_rss_peak_mb: f64,
     /// Peak of the worker's.
