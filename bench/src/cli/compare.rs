@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use fxsrv::io::Driver;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Fail, out, say};
+use super::{Fail, build, out, say};
 use crate::compare::stats::{Ratio, Verdict};
 use crate::compare::{Finding, Terms, compare};
 use crate::measure::servers::Setup;
@@ -15,18 +15,25 @@ use crate::plan::{Pace, Plan};
 /// The plan where none is named.
 const COMPARE: &str = include_str!("../../plans/compare.toml");
 
-/// Compare two programs, in turns on this machine
+/// Compare two programs, or two commits, in turns on this machine
 ///
-/// Three pairs of servers run: A, A again, and B. Each round measures all three in a random order. A
+/// What is no file is taken for a commit, and built in a worktree of its own under target/compare. Three pairs of servers run: A, A again, and B. Each round measures all three in a random order. A
 /// cell is called slower or faster where the 99 % interval of the ratio B to A is beyond 2 %, A does not differ
 /// from itself, and a second round of measurements says the same.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// The program to compare with
-    a: PathBuf,
+#[command(after_long_help = "\
+Examples:
+  The present commit with the one before it:
+      fxsrv-bench compare HEAD~1 HEAD
 
-    /// The program in question
-    b: PathBuf,
+  One program on both drivers:
+      fxsrv-bench compare fxsrv fxsrv --a-flag=--io=epoll --b-flag=--io=uring")]
+pub(super) struct Args {
+    /// The program or commit to compare with
+    a: String,
+
+    /// The program or commit in question
+    b: String,
 
     /// What to measure [default: bench/plans/compare.toml, which is built in]
     #[arg(long, value_name = "FILE")]
@@ -56,6 +63,8 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
             .map_err(|error| Fail::new(format!("cannot read {}: {error}", path.display())))?,
     };
     let plan = Plan::parse(&text, false).map_err(Fail::new)?;
+    // Before the network is left, which a build may need.
+    let (a, b) = (build::program(&args.a)?, build::program(&args.b)?);
     let cores = machine::cores();
     // Conversions of the built-in plan are small: the loops are what takes the time.
     let pace = Pace::new(cores);
@@ -79,7 +88,7 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
         binary: binary.clone(),
         flags: flags.to_vec(),
     };
-    let (a, b) = (setup(&args.a, &args.a_flag), setup(&args.b, &args.b_flag));
+    let (a, b) = (setup(&a, &args.a_flag), setup(&b, &args.b_flag));
     let threads = (cores / 2).max(1);
     let terms = Terms { rounds: args.rounds, threads, driver: Driver::Epoll };
     let bar = ProgressBar::new(plan.cells.len() as u64).with_style(

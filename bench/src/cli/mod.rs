@@ -2,6 +2,7 @@
 //!
 //! Owns: flags, words for people, exit codes. Must never hold what a measurement needs.
 
+mod build;
 mod check;
 mod compare;
 mod record;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use fxsrv::auth::{Token, Tokens};
 use fxsrv::convert::{Options, Target, convert};
-use fxsrv::io::{BUFFER_BYTES, Buffer, RecvWindow, SendWindow};
+use fxsrv::io::{BUFFER_BYTES, Buffer, Driver, RecvWindow, SendWindow};
 use fxsrv::limits::ConvertLimits;
 use fxsrv::tls::certs::throwaway;
 use fxsrv::tls::{ClientAuth, ClientTls, Progress, ServerTls, TlsSession, Trust, Versions};
@@ -76,12 +76,12 @@ impl Kernel {
         }
     }
 
-    /// Does it so often.
+    /// Does it so often; what needs sockets, on `driver`.
     ///
     /// # Errors
     ///
     /// What it is about does not work.
-    pub fn run(self, operations: u64) -> Outcome {
+    pub fn run(self, operations: u64, driver: Driver) -> Outcome {
         match self {
             Self::WireRequest => wire_request(operations),
             Self::WireReply => wire_reply(operations),
@@ -93,7 +93,7 @@ impl Kernel {
                 Ok(())
             }
             Self::TlsRecord => tls_record(operations),
-            Self::Tunnel => super::tunnel::tunnel(operations),
+            Self::Tunnel => super::tunnel::tunnel(driver, operations),
             Self::TextToPdf => conversion(Kind::Text, 20_000, Target::Pdf, operations),
             Self::PngToJpg => conversion(Kind::Png, 60_000, Target::Jpg, operations),
         }
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn every_kernel_works_and_has_a_name_of_its_own() {
         for kernel in Kernel::ALL {
-            kernel.run(2).unwrap();
+            kernel.run(2, Driver::Epoll).unwrap();
             assert_eq!(kernel.name().parse(), Ok(kernel));
         }
     }

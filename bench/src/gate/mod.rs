@@ -4,6 +4,7 @@
 //! counts are the same on a busy machine.
 
 pub mod callgrind;
+pub mod calls;
 pub mod kernels;
 pub mod server;
 mod tunnel;

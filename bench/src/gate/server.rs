@@ -1,5 +1,4 @@
-//! What a request costs a real server, for the gate. One connection at a time, so that little depends
-//! on what happens to be ready together.
+//! Allocations and copied bytes of a request to a real server, for the gate.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,6 @@ use crate::content::Store;
 use crate::count::{CostCounters, CountError, Numbers};
 use crate::load::Drive;
 use crate::measure::servers::{Servers, ServersError, Setup};
-use crate::measure::syscalls::Counter;
 use crate::plan::{Plan, PlanError};
 use crate::sweep::{Bench, Subject, SweepError};
 
@@ -22,7 +20,7 @@ const COUNTED: &str = include_str!("../../plans/counted.toml");
 const SMALL_REQUESTS: u64 = 300;
 const LARGE_REQUESTS: u64 = 12;
 
-/// Requests with more bytes, both ways, are counted by what they move.
+/// Below so many bytes, both ways, headers are most of what is copied.
 const BULK_BYTES: f64 = 100_000.0;
 
 /// Why nothing was counted.
@@ -74,7 +72,6 @@ impl Programs {
 pub fn counts(
     programs: &Programs,
     driver: Driver,
-    counter: Option<Counter>,
     planted: u64,
 ) -> Result<BTreeMap<String, f64>, ServerCountError> {
     let plan = Plan::parse(COUNTED, false)?;
@@ -84,7 +81,7 @@ pub fn counts(
         Servers::start(&Setup { binary: binary.clone(), flags })
     };
     let (usual, counting) = (start(&programs.server)?, start(&programs.counted)?);
-    let counters = CostCounters { usual: &usual, counting: Some(&counting), calls: counter };
+    let counters = CostCounters { usual: &usual, counting: Some(&counting), calls: None };
     let mut found = BTreeMap::new();
     for cell in &plan.cells {
         let body = contents.file(cell.job.kind(), plan.motif, cell.size_bytes);
@@ -99,13 +96,6 @@ pub fn counts(
         let mut keep = |what: &str, count: f64| {
             found.insert(format!("{what}: {} on {driver}", cell.job), count);
         };
-        if let Some([master, worker]) = costs.calls {
-            if costs.body_bytes > BULK_BYTES {
-                keep("system calls a MB", (master + worker) / costs.body_bytes * 1e6);
-            } else {
-                keep("system calls a request", master + worker);
-            }
-        }
         if let Some(allocations) = costs.allocations {
             keep("allocations a request", allocations);
         }

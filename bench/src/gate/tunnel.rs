@@ -17,19 +17,21 @@ use super::kernels::Outcome;
 
 /// Bytes of one operation: three full records, which lie in a socket whole. More would come in pieces
 /// whose number is the kernel's choice.
-const BYTES: usize = 48 * 1024;
+pub(super) const BYTES: usize = 48 * 1024;
 
 /// Far beyond what anything here takes under valgrind.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 const NAME: &str = "localhost";
 
+type Trouble = Box<dyn std::error::Error>;
+
 /// Sends so many bodies through a relay.
-pub(super) fn tunnel(operations: u64) -> Outcome {
-    Driver::Epoll.run(all(operations))?
+pub(super) fn tunnel(driver: Driver, operations: u64) -> Outcome {
+    driver.run(all(driver, operations))?
 }
 
-async fn all(operations: u64) -> Outcome {
+async fn all(driver: Driver, operations: u64) -> Outcome {
     let made = throwaway(&[NAME.to_owned()])?;
     let server = ServerTls::new(&made.server, ClientAuth::None, Versions::Tls13)?;
     let client = ClientTls::new(Trust::Roots(&made.roots), None, Versions::Tls13)?;
@@ -37,10 +39,10 @@ async fn all(operations: u64) -> Outcome {
     let (front_address, back_address) = (front.local_addr()?, back.local_addr()?);
     let bytes = operations * BYTES as u64;
     let is_through = Rc::new(Notify::new());
-    let receiving = spawn(receive(back, server.clone(), operations, Rc::clone(&is_through)));
-    let relaying = spawn(relay(front, back_address, (server, client.clone()), bytes));
+    let receiving = spawn(receive(accept(driver, back), server.clone(), operations, Rc::clone(&is_through)));
+    let relaying = spawn(relay(accept(driver, front), connect(driver, back_address, client.clone()), server, bytes));
 
-    let mut stream = connect(front_address, &client).await?;
+    let mut stream = connect(driver, front_address, client).await?;
     let body = vec![0x5a; BYTES];
     for _ in 0..operations {
         stream.write_all(black_box(&body)).await?;
@@ -51,13 +53,13 @@ async fn all(operations: u64) -> Outcome {
 }
 
 async fn relay(
-    front: TcpListener,
-    back: SocketAddr,
-    (server, client): (ServerTls, ClientTls),
+    accepting: impl Future<Output = Result<Socket, Trouble>>,
+    connecting: impl Future<Output = Result<TlsStream, Trouble>>,
+    server: ServerTls,
     bytes: u64,
 ) -> Outcome {
-    let mut from = TlsStream::accept(accept(front).await?, &server, TIMEOUT).await?;
-    let mut to = connect(back, &client).await?;
+    let mut from = TlsStream::accept(accepting.await?, &server, TIMEOUT).await?;
+    let mut to = connecting.await?;
     attach(&mut from);
     attach(&mut to);
     let (mut read, _) = from.split();
@@ -66,12 +68,12 @@ async fn relay(
 }
 
 async fn receive(
-    back: TcpListener,
+    accepting: impl Future<Output = Result<Socket, Trouble>>,
     server: ServerTls,
     operations: u64,
     is_through: Rc<Notify>,
 ) -> Outcome {
-    let mut stream = TlsStream::accept(accept(back).await?, &server, TIMEOUT).await?;
+    let mut stream = TlsStream::accept(accepting.await?, &server, TIMEOUT).await?;
     attach(&mut stream);
     for _ in 0..operations {
         let mut left = BYTES as u64;
@@ -96,11 +98,12 @@ fn open() -> std::io::Result<TcpListener> {
 }
 
 async fn connect(
+    driver: Driver,
     address: SocketAddr,
-    tls: &ClientTls,
-) -> Result<TlsStream, Box<dyn std::error::Error>> {
-    let socket = Socket::connect(Driver::Epoll, address, TIMEOUT).await?;
-    Ok(TlsStream::connect(socket, tls, NAME, TIMEOUT).await?)
+    tls: ClientTls,
+) -> Result<TlsStream, Trouble> {
+    let socket = Socket::connect(driver, address, TIMEOUT).await?;
+    Ok(TlsStream::connect(socket, &tls, NAME, TIMEOUT).await?)
 }
 
 fn attach(stream: &mut TlsStream) {
@@ -108,8 +111,8 @@ fn attach(stream: &mut TlsStream) {
 }
 
 /// The next connection.
-async fn accept(listener: TcpListener) -> Result<Socket, Box<dyn std::error::Error>> {
-    let listener = Listener::from_std(Driver::Epoll, listener)?;
+async fn accept(driver: Driver, listener: TcpListener) -> Result<Socket, Trouble> {
+    let listener = Listener::from_std(driver, listener)?;
     let (found, is_here) = (RefCell::new(None), Notify::new());
     let take = |socket| {
         found.replace(Some(socket));

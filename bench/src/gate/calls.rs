@@ -1,0 +1,81 @@
+//! System calls of the tunnel kernel, by strace.
+//!
+//! Everything of the kernel is on one thread and in step, so that reads and writes are the same on any
+//! machine, however busy. Waiting is not: a slow run has more ticks of the clock in it. So what waits
+//! is left out, and what moves bytes is counted.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use fxsrv::io::Driver;
+
+use super::kernels::Kernel;
+use super::tunnel;
+
+/// Operations of the smaller run, and how many more the larger one has.
+const OPERATIONS: u64 = 100;
+
+/// Calls that wait, or wake who waits.
+const WAITING: [&str; 6] =
+    ["epoll_wait", "epoll_pwait", "futex", "restart_syscall", "clock_nanosleep", "sched_yield"];
+
+/// System calls for a MB through the tunnel: of sender, relay and receiver together. `planted` makes the
+/// larger run do so many percent more than it says.
+///
+/// # Errors
+///
+/// strace is missing or not permitted, or the kernel fails.
+pub fn calls_a_mb(program: &Path, driver: Driver, planted: u32) -> io::Result<f64> {
+    let more = OPERATIONS + OPERATIONS * u64::from(planted) / 100;
+    let few = total(program, driver, OPERATIONS)?;
+    let many = total(program, driver, OPERATIONS + more)?;
+    let bytes = OPERATIONS * tunnel::BYTES as u64;
+    Ok((many as f64 - few as f64) / bytes as f64 * 1e6)
+}
+
+fn total(program: &Path, driver: Driver, operations: u64) -> io::Result<u64> {
+    let table = tempfile::NamedTempFile::new()?;
+    let output = Command::new("strace")
+        .args(["-f", "-c", "-o"])
+        .arg(table.path())
+        .arg(program)
+        .args(["kernel", Kernel::Tunnel.name(), &operations.to_string()])
+        .args(["--io", &driver.to_string()])
+        .stdin(Stdio::null())
+        .output()?;
+    let said = std::fs::read_to_string(table.path())?;
+    if !output.status.success() || said.is_empty() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(io::Error::other(format!("the kernel under strace: {said}")));
+    }
+    Ok(moving(&said))
+}
+
+/// The calls of a table of strace without those that wait.
+fn moving(table: &str) -> u64 {
+    let calls = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let name = fields.last()?;
+        let waits = WAITING.contains(name) || *name == "total";
+        fields.get(3)?.parse::<u64>().ok().filter(|_| !waits)
+    };
+    table.lines().filter_map(calls).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_left_out() {
+        let table = "% time     seconds  usecs/call     calls    errors syscall\n\
+                     ------ ----------- ----------- --------- --------- ----------------\n\
+                      60.00    0.000120          12        17         5 recvfrom\n\
+                      30.00    0.000120          12        20           sendto\n\
+                      10.00    0.000120          12        99           epoll_wait\n\
+                     ------ ----------- ----------- --------- --------- ----------------\n\
+                     100.00    0.000120          12       136         5 total\n";
+        assert_eq!(moving(table), 37);
+    }
+}
