@@ -3,6 +3,8 @@
 # Builds with libjpeg-turbo where its tools are here; the default codecs otherwise.
 features := if `command -v cmake >/dev/null && command -v nasm >/dev/null && echo yes || true` == "yes" { "--features turbo" } else { "" }
 
+target := env("CARGO_TARGET_DIR", "target")
+
 _list:
     @just --list --unsorted
 
@@ -51,10 +53,28 @@ fidelity folder *args:
 ci:
     .ci/run
 
-# A sweep with a report in results/; `just bench-sweep --quick` takes under two minutes
+# A sweep with a report in results/, some 20 minutes; `just bench-sweep --quick` takes under two
 bench-sweep *args:
     cargo build --release {{features}}
-    cargo run --release -p fxsrv-bench -- sweep {{args}}
+    cargo build --release -p fxsrv-bench
+    {{target}}/release/fxsrv-bench sweep {{args}}
+
+# The original's plan; with `--reference HOST:PORT --token-file F --insecure` beside a server of the original
+bench-original *args:
+    cargo build --release {{features}}
+    cargo build --release -p fxsrv-bench
+    {{target}}/release/fxsrv-bench sweep --plan bench/plans/original.toml {{args}}
+
+# What the generator costs beside the server, on small requests; it should be at most half
+bench-generator *args:
+    cargo build --release {{features}}
+    cargo build --release -p fxsrv-bench
+    {{target}}/release/fxsrv-bench generator {{args}}
+
+# The plots of a run that the README shows, into docs/images/
+bench-images dir:
+    mkdir -p docs/images
+    cp {{dir}}/plots/throughput-by-size.svg docs/images/
 
 # Draw the report of a directory of results again
 bench-report dir:
@@ -64,17 +84,18 @@ bench-report dir:
 bench-smoke:
     bench/smoke
 
-# Two programs in turns: slower, faster, or neither
+# Two programs or two commits in turns, `just bench-compare HEAD~1 HEAD`: slower, faster, or neither
 bench-compare a b *args:
-    cargo run --release -p fxsrv-bench -- compare {{a}} {{b}} {{args}}
+    cargo run --release -p fxsrv-bench --bin fxsrv-bench -- compare {{a}} {{b}} {{args}}
 
-# Instructions of the kernels, held against results/baseline; needs valgrind
+# What a request costs, counted, held against results/baseline; needs valgrind and strace
 bench-check *args:
-    cargo run --release -p fxsrv-bench -- check {{args}}
+    cargo build --release -p fxsrv -p fxsrv-bench
+    {{target}}/release/fxsrv-bench check {{args}}
 
 # Make the present counts the accepted ones; in a commit of its own that says why
 bench-accept:
-    cargo run --release -p fxsrv-bench -- check --accept
+    just bench-check --accept
 
 # The master beside HAProxy, nginx, stunnel and plain tokio: results/peers/; docs/peers.md explains it
 bench-peers *args:

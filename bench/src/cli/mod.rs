@@ -5,6 +5,7 @@
 mod build;
 mod check;
 mod compare;
+mod generator;
 mod record;
 mod subject;
 mod sweep;
@@ -35,6 +36,7 @@ enum Command {
     Sweep(Box<sweep::Args>),
     Compare(compare::Args),
     Check(check::Args),
+    Generator(generator::Args),
     #[command(hide = true)]
     Kernel(check::KernelArgs),
     Report(ReportArgs),
@@ -71,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Generator(args) => generator::run(&args),
         Command::Kernel(args) => check::run_kernel(&args),
         Command::Report(args) => report::render(&Dir::open(&args.dir)).map_err(Fail::new),
     };
