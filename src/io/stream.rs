@@ -77,6 +77,13 @@ async fn read_on_epoll(stream: &tokio::net::TcpStream, room: &mut [u8]) -> io::R
         stream.readable().await?;
         match stream.try_read(room) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(bytes) if 0 < bytes && bytes < room.len() => {
+                // The socket is empty, as epoll(7) has it. Saying so saves the next read a call that
+                // would find that out; what arrives from here on wakes it.
+                let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                let _ = stream.try_io(tokio::io::Interest::READABLE, empty);
+                return Ok(bytes);
+            }
             done => return done,
         }
     }
