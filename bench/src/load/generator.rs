@@ -174,16 +174,16 @@ impl Context {
     /// When the next request is due, or was; `None` once there is no more. In a closed loop a
     /// connection ends with its time, and not before one request of it was recorded: a conversion
     /// may take longer than the whole loop.
-    async fn next_due(&self, recorded: u64) -> Option<Duration> {
+    async fn next_due(&self, recorded: u64, last: Option<Duration>) -> Option<Duration> {
         let end = self.load.warm_up + self.load.measured;
         match &self.source {
             Source::Answers => {
-                self.start().await;
-                Some(self.began.elapsed()).filter(|due| *due < end || recorded == 0)
+                let due = self.at_once(last).await;
+                (due < end || recorded == 0).then_some(due)
             }
             Source::Number(each) => {
-                self.start().await;
-                (recorded < *each).then(|| self.began.elapsed())
+                let due = self.at_once(last).await;
+                (recorded < *each).then_some(due)
             }
             Source::Clock { permits, dues } => loop {
                 let waiting_since = self.began.elapsed();
@@ -204,11 +204,16 @@ impl Context {
         }
     }
 
-    async fn start(&self) {
+    /// The end of the last request, or the start of the run.
+    async fn at_once(&self, last: Option<Duration>) -> Duration {
+        if let Some(last) = last {
+            return last;
+        }
         let wait = self.began.saturating_duration_since(Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
+        self.began.elapsed()
     }
 
     fn is_recorded(&self, due: Duration) -> bool {
@@ -232,11 +237,16 @@ impl Asker {
 
     async fn run(mut self) {
         let context = Rc::clone(&self.context);
-        let mut recorded = 0;
-        while let Some(due) = context.next_due(recorded).await {
-            let sent = context.began.elapsed();
-            let (outcome, stream) = self.ask().await;
+        let (mut recorded, mut last) = (0, None);
+        while let Some(due) = context.next_due(recorded, last).await {
+            // In a closed loop a request is due when it is sent: one look at the clock for both.
+            let sent = match context.source {
+                Source::Clock { .. } => context.began.elapsed(),
+                Source::Answers | Source::Number(_) => due,
+            };
+            let (outcome, stream) = self.ask(context.began + sent).await;
             let ended = context.began.elapsed();
+            last = Some(ended);
             if context.is_recorded(due) {
                 recorded += 1;
                 let times = Times { due, sent, ended };
@@ -246,9 +256,11 @@ impl Asker {
             if outcome.is_err() {
                 // A server that fails at once must not be asked in a busy loop.
                 tokio::time::sleep(Duration::from_millis(1)).await;
+                last = Some(context.began.elapsed());
             }
             if let Some(stream) = stream {
                 stream.finish(GOODBYE_BYTES_MAX, GOODBYE_TIMEOUT).await;
+                last = Some(context.began.elapsed());
             }
         }
         if let Some(stream) = self.kept.take() {
@@ -258,9 +270,9 @@ impl Asker {
 
     /// Asks once. A connection that is not kept is handed back, to be closed outside of the time of
     /// the request.
-    async fn ask(&mut self) -> (Result<Answered, Failed>, Option<TlsStream>) {
+    async fn ask(&mut self, now: Instant) -> (Result<Answered, Failed>, Option<TlsStream>) {
         let load = &self.context.load;
-        let deadline = Instant::now() + load.request_timeout;
+        let deadline = now + load.request_timeout;
         let mut stream = match self.kept.take() {
             Some(stream) => stream,
             None => match self.open().await {

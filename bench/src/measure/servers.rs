@@ -199,7 +199,7 @@ impl Server {
         let log = dir.join(format!("{role}.log"));
         let stderr = File::create(&log).map_err(|source| failed("write a log", source))?;
         let certs = dir.join("certs");
-        let mut command = Command::new(&setup.binary);
+        let mut command = ending_with_this(&setup.binary);
         command.arg(role).args(["--listen", "127.0.0.1:0", "--log", "warn", "--certs"]);
         command.arg(certs).args(flags).args(&setup.flags);
         for (name, _) in std::env::vars_os() {
@@ -251,6 +251,18 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A command that the kernel ends when this process ends, however it does, where setpriv can say so.
+fn ending_with_this(binary: &Path) -> Command {
+    const FLAGS: [&str; 3] = ["--pdeathsig", "KILL", "--"];
+    let tried = Command::new("setpriv").args(FLAGS).arg("true").output();
+    if !tried.is_ok_and(|tried| tried.status.success()) {
+        return Command::new(binary);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(FLAGS).arg(binary);
+    command
 }
 
 fn write_secret(path: &Path, text: &str) -> io::Result<()> {

@@ -215,7 +215,10 @@ pub(super) fn heat(plot: &Heat<'_>) -> io::Result<String> {
 
 /// Bars of two parts, one below the other.
 pub(super) fn bars(title: &str, parts: &[&str], bars: &[Bar<'_>]) -> io::Result<String> {
-    let (left, top, row, width) = (96, 30, 28, 560.0);
+    let (left, top, row) = (96, 30, 28);
+    // The longest bar leaves room for the longest label, of characters about 7 wide.
+    let label = bars.iter().map(|bar| bar.label.len()).max().unwrap_or(0);
+    let width = f64::from(WIDTH) - f64::from(left) - 7.0 * label as f64 - 24.0;
     let count = i32::try_from(bars.len()).unwrap_or(0);
     let size = (WIDTH, u32::try_from(top + count * row + 36).unwrap_or(HEIGHT));
     let most = bars.iter().map(|bar| bar.parts.iter().sum()).fold(0.0, f64::max);
