@@ -43,7 +43,7 @@ const FACTS: [Facts; 10] = [
         operation: Operation::Convert(Target::Jpg),
         expect: Expect::Refusal(Code::UnknownType),
     },
-    // No body, and an answer of some 60 bytes: what a request costs by itself.
+    // No body, and an answer of some kilobytes that the master itself gives.
     Facts {
         name: "status",
         kind: Kind::Empty,

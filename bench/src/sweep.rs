@@ -29,9 +29,11 @@ const OPEN_SECONDS_MAX: f64 = 30.0;
 /// Requests that are due and unsent this long after the end of a loop are given up.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Costs are counted of requests that take no longer, and of this many of a connection at most.
+/// Costs are counted of requests that take no longer; of about so many seconds of them, and of this many
+/// of a connection at most.
 const COUNTED_SECONDS_MAX: f64 = 0.3;
-const COUNTED_REQUESTS_MAX: f64 = 200.0;
+const COUNTED_SECONDS: f64 = 0.03;
+const COUNTED_REQUESTS_MAX: f64 = 100.0;
 
 const NS_PER_MS: f64 = 1e6;
 const NS_PER_S: f64 = 1e9;
@@ -233,7 +235,7 @@ impl Bench<'_> {
         }
         // From 2 to some hundreds.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let few = (0.1 / service_seconds.max(1e-6)).clamp(2.0, COUNTED_REQUESTS_MAX) as u64;
+        let few = (COUNTED_SECONDS / service_seconds.max(1e-6)).clamp(2.0, COUNTED_REQUESTS_MAX) as u64;
         let numbers = Numbers { few, more: few, done: few };
         let load = self.load(cell, 0, Drive::Closed, self.plan.measured);
         let script = |servers: &Servers| {

@@ -6,8 +6,9 @@ use super::{Cell, OPEN_REQUESTS_MIN, Plan};
 use crate::content::Kind;
 use crate::job::Job;
 
-/// Opening the first connections of a loop, and writing down what came of it.
-const CELL_SECONDS: f64 = 0.1;
+/// Opening the first connections of a loop, counting what a request costs, and writing down what came
+/// of it.
+const CELL_SECONDS: f64 = 0.4;
 
 /// What the machine takes, by a short probe of each job. Sizes beyond the probe's are taken for
 /// proportional.
