@@ -108,8 +108,7 @@ impl CostCounters<'_> {
                 (of(&few_work), of(&many_work));
             costs.allocations = Some(difference(few_allocations, allocations));
             costs.copied_bytes = few_copied.zip(copied).map(|(few, many)| difference(few, many));
-            costs.body_bytes =
-                many_work.2 as f64 / ((few + done) * load.connections as u64) as f64;
+            costs.body_bytes = many_work.2 as f64 / ((few + done) * load.connections as u64) as f64;
         }
         Ok(costs)
     }

@@ -20,11 +20,7 @@ impl Bench<'_> {
     ///
     /// The generator cannot run, or a file cannot be made. A server that fails is found to be quick,
     /// and says so in the sweep.
-    pub fn probe(
-        &self,
-        cells: &[(u32, Cell)],
-        contents: &mut Store,
-    ) -> Result<Pace, SweepError> {
+    pub fn probe(&self, cells: &[(u32, Cell)], contents: &mut Store) -> Result<Pace, SweepError> {
         let mut smallest: BTreeMap<Job, Cell> = BTreeMap::new();
         for (_, cell) in cells {
             let known = smallest.entry(cell.job).or_insert(*cell);

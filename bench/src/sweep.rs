@@ -178,7 +178,8 @@ impl Bench<'_> {
         if let Subject::Own(servers) = self.subject {
             servers.reset_memory_peaks();
         }
-        let closed = self.put(&self.load(cell, repeat, Drive::Closed, self.plan.measured), &script)?;
+        let closed =
+            self.put(&self.load(cell, repeat, Drive::Closed, self.plan.measured), &script)?;
         let capacity = closed.counts.answered() as f64 / closed.elapsed.as_secs_f64();
         let open = if capacity > 0.0 {
             let rate = rate.unwrap_or(capacity * self.plan.utilisation);
@@ -235,7 +236,8 @@ impl Bench<'_> {
         }
         // From 2 to some hundreds.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let few = (COUNTED_SECONDS / service_seconds.max(1e-6)).clamp(2.0, COUNTED_REQUESTS_MAX) as u64;
+        let few =
+            (COUNTED_SECONDS / service_seconds.max(1e-6)).clamp(2.0, COUNTED_REQUESTS_MAX) as u64;
         let numbers = Numbers { few, more: few, done: few };
         let load = self.load(cell, 0, Drive::Closed, self.plan.measured);
         let script = |servers: &Servers| {

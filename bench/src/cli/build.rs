@@ -34,7 +34,8 @@ fn build(root: &Path, place: &Path, commit: &str, built: &Path) -> Result<(), Fa
         .map_err(|error| Fail::new(format!("cannot make {}: {error}", place.display())))?;
     let remove = || {
         let mut command = Command::new("git");
-        let _ = command.current_dir(root).args(["worktree", "remove", "--force"]).arg(&tree).output();
+        let _ =
+            command.current_dir(root).args(["worktree", "remove", "--force"]).arg(&tree).output();
     };
     // One of a build that was cut off.
     remove();
@@ -62,7 +63,10 @@ fn checked(what: &str, command: &mut Command) -> Result<(), Fail> {
     }
     let said = String::from_utf8_lossy(&done.stderr);
     let end: Vec<_> = said.lines().rev().take(12).collect();
-    Err(Fail::new(format!("{what} failed:\n{}", end.into_iter().rev().collect::<Vec<_>>().join("\n"))))
+    Err(Fail::new(format!(
+        "{what} failed:\n{}",
+        end.into_iter().rev().collect::<Vec<_>>().join("\n")
+    )))
 }
 
 fn git(args: &[&str]) -> String {

@@ -102,9 +102,10 @@ impl Group {
                 out(&format!("{name:<48} {:>14}  accepted", shown(*count)))?;
             }
             let counts = counts.into_iter().map(|(name, count)| (name, rounded(count))).collect();
-            return Baseline { with, counts }.save(&path).map(|()| Vec::new()).map_err(|error| {
-                Fail::new(format!("cannot write {}: {error}", path.display()))
-            });
+            return Baseline { with, counts }
+                .save(&path)
+                .map(|()| Vec::new())
+                .map_err(|error| Fail::new(format!("cannot write {}: {error}", path.display())));
         }
         let accepted = Baseline::load(&path).map_err(|error| {
             Fail::new(format!("cannot read the baseline: {error}"))
@@ -165,9 +166,7 @@ fn count_server(program: &Path, planted: u32) -> Result<Counts, Fail> {
                 .with_hint("build it with `cargo build --release --workspace`"));
         }
     }
-    on_each_driver(|driver| {
-        server::counts(&programs, driver, planted.into()).map_err(Fail::new)
-    })
+    on_each_driver(|driver| server::counts(&programs, driver, planted.into()).map_err(Fail::new))
 }
 
 fn count_calls(program: &Path, planted: u32) -> Result<Counts, Fail> {

@@ -80,5 +80,8 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
     if over.is_empty() {
         return Ok(());
     }
-    Err(Fail::new(format!("the generator costs over {SHARE_MAX} of the server: {}", over.join(", "))))
+    Err(Fail::new(format!(
+        "the generator costs over {SHARE_MAX} of the server: {}",
+        over.join(", ")
+    )))
 }

@@ -37,7 +37,11 @@ pub(super) fn begin(args: &Args, plan: &Plan, bench: &Bench<'_>, estimate: f64) 
         arrivals: plan.arrivals.name().to_owned(),
         motif: plan.motif.name().to_owned(),
         checksum: plan.checksum.name().to_owned(),
-        syscalls: bench.counters.and_then(|counters| counters.calls).map_or("not counted", Counter::name).to_owned(),
+        syscalls: bench
+            .counters
+            .and_then(|counters| counters.calls)
+            .map_or("not counted", Counter::name)
+            .to_owned(),
         measurements: plan.order().len(),
         estimated_seconds: estimate,
         took_seconds: 0.0,
@@ -89,4 +93,3 @@ pub(super) fn commit() -> String {
     let changed = output(Command::new("git").args(["status", "--porcelain", "-uno"]));
     if changed.is_empty() { hash } else { format!("{hash}+") }
 }
-

@@ -39,8 +39,14 @@ async fn all(driver: Driver, operations: u64) -> Outcome {
     let (front_address, back_address) = (front.local_addr()?, back.local_addr()?);
     let bytes = operations * BYTES as u64;
     let is_through = Rc::new(Notify::new());
-    let receiving = spawn(receive(accept(driver, back), server.clone(), operations, Rc::clone(&is_through)));
-    let relaying = spawn(relay(accept(driver, front), connect(driver, back_address, client.clone()), server, bytes));
+    let receiving =
+        spawn(receive(accept(driver, back), server.clone(), operations, Rc::clone(&is_through)));
+    let relaying = spawn(relay(
+        accept(driver, front),
+        connect(driver, back_address, client.clone()),
+        server,
+        bytes,
+    ));
 
     let mut stream = connect(driver, front_address, client).await?;
     let body = vec![0x5a; BYTES];

@@ -84,7 +84,9 @@ pub fn run<S>(
     let after = sample();
     let elapsed = match load.drive {
         Drive::Open { .. } => counts.last_end.saturating_sub(load.warm_up).max(load.measured),
-        Drive::Closed | Drive::Fixed { .. } => counts.last_end.saturating_sub(counts.first_due.unwrap_or_default()),
+        Drive::Closed | Drive::Fixed { .. } => {
+            counts.last_end.saturating_sub(counts.first_due.unwrap_or_default())
+        }
     };
     let elapsed = elapsed.max(Duration::from_micros(1));
     Ok(Run { counts, elapsed, before, after })

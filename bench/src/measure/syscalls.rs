@@ -130,11 +130,8 @@ impl Drop for Counting {
 
 /// Starts a command that ends in [`WAITER`], and returns once that runs.
 fn waiter(command: &mut Command) -> io::Result<Child> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut line = [0; 6];
     let ready = child.stdout.as_mut().map_or(Ok(()), |stdout| stdout.read_exact(&mut line));
     if let Err(error) = ready {

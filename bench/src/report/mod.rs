@@ -197,7 +197,8 @@ fn cpu(rows: &[Row], centre: &Centre) -> io::Result<Option<Plot>> {
     if bars.is_empty() {
         return Ok(None);
     }
-    let svg = chart::bars("CPU seconds for a GB of files, both ways", &["master", "worker"], &bars)?;
+    let svg =
+        chart::bars("CPU seconds for a GB of files, both ways", &["master", "worker"], &bars)?;
     let about = format!("Master and worker together, closed loop. {}.", centre.all());
     Ok(Some(Plot { name: "cpu", title: "What the servers cost".to_owned(), about, svg }))
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Plot, reference};
 use super::chart::THEME;
 use super::data::{self, Axis, Centre, short};
+use super::{Plot, reference};
 use crate::job::Job;
 use crate::results::record::Record;
 use crate::results::table::Row;

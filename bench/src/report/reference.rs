@@ -57,11 +57,8 @@ pub(super) fn pairs(dir: &Dir, ours: &[Row]) -> io::Result<Vec<Pair>> {
 
 fn by_job(pairs: &[Pair]) -> Vec<JobRatio> {
     let of = |job: Job| {
-        let ratios: Vec<f64> = pairs
-            .iter()
-            .filter(|pair| pair.ours.job == job.name())
-            .map(Pair::throughput)
-            .collect();
+        let ratios: Vec<f64> =
+            pairs.iter().filter(|pair| pair.ours.job == job.name()).map(Pair::throughput).collect();
         let logs: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
         (!ratios.is_empty()).then(|| JobRatio {
             job,
