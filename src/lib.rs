@@ -6,6 +6,7 @@
 //!
 //! The modules are rooms with one door each; `docs/architecture.md` has the map.
 
+pub mod admin;
 pub mod auth;
 pub mod cli;
 pub mod client;

@@ -262,6 +262,8 @@ pub struct WebLimits {
     pub requests_max: usize,
     /// The same of one client address. A browser has six connections to a host.
     pub uploads_per_address_max: usize,
+    /// Pages that watch the status at once. Each asks the master once a second.
+    pub listeners_max: usize,
 }
 
 impl WebLimits {
@@ -286,6 +288,7 @@ impl Default for WebLimits {
             connections_max: 1024,
             requests_max: 256,
             uploads_per_address_max: 32,
+            listeners_max: 16,
         }
     }
 }

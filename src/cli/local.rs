@@ -12,6 +12,7 @@ use crate::config::Running;
 use crate::io::Driver;
 use crate::limits::{ClientLimits, ConvertLimits, FleetLimits, WebLimits};
 use crate::master::{WorkerList, WorkerSpec};
+use crate::metrics::Registry;
 use crate::server::{Changing, Lifecycle, Phase, Stop};
 use crate::tls::{ClientAuth, ClientTls, Identity, Roots, ServerTls, Trust, Versions};
 use crate::wire::Version;
@@ -42,6 +43,8 @@ pub(super) struct Tiers {
     master: Hosted,
     workers: Vec<Hosted>,
     page: Option<Hosted>,
+    /// What the master counts.
+    metrics: Registry,
     life: Lifecycle,
     /// The workers' own: what a master has in flight when it drains needs them.
     workers_life: Lifecycle,
@@ -67,10 +70,11 @@ impl Tiers {
         let spec = |worker: &Hosted| WorkerSpec { address: worker.address.into(), weight: 1 };
         let addresses = workers.iter().map(spec).collect();
         let config = parts.master(addresses)?;
+        let metrics = config.metrics.clone();
         let master = host("master", &life, move |stop, tell| {
             master::run(config, stop, |address| tell_address(&tell, address))
         })?;
-        Ok(Self { master, workers, page: None, life, workers_life })
+        Ok(Self { master, workers, page: None, metrics, life, workers_life })
     }
 
     /// Starts a page for whoever reaches `listen`: it shows the token itself.
@@ -86,6 +90,11 @@ impl Tiers {
         let address = page.address;
         self.page = Some(page);
         Ok(address)
+    }
+
+    /// What the master counts.
+    pub(super) fn metrics(&self) -> &Registry {
+        &self.metrics
     }
 
     /// Where clients connect.
@@ -155,7 +164,10 @@ impl Parts {
             grace: self.running.grace,
             server,
             tls: ClientTls::new(Trust::Roots(&self.roots), None, Versions::Tls13)?,
+            https: None,
             token: Some(self.token.clone()),
+            store: None,
+            metrics: web::registry(),
             names: Vec::new(),
             limits: WebLimits {
                 body_bytes_max: self.running.limits.body_bytes_max,

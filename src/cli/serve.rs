@@ -10,11 +10,13 @@ use signal_hook::iterator::Signals;
 use super::certs::WARN_DAYS;
 use super::fail::Fail;
 use super::term;
+use crate::admin::Admin;
 use crate::auth::Token;
 use crate::client::Address;
 use crate::config::{LogLevel, Running};
 use crate::io::Driver;
-use crate::server::{Lifecycle, Phase, Plan};
+use crate::metrics::Registry;
+use crate::server::{Lifecycle, Phase, Plan, Stop};
 use crate::tls::certs::{CertDir, CertInfo};
 
 /// Flags of every server that are no keys.
@@ -81,6 +83,22 @@ pub(super) fn load_token(path: &Path) -> Result<Token, Fail> {
         term::warn(&format!("{shown} can be read by every user of this machine; `chmod 600` it"));
     }
     Ok(loaded.token)
+}
+
+/// Answers an operator's tools about a server, where that is wanted.
+pub(super) fn answer_admin(
+    address: Option<&Address>,
+    role: &'static str,
+    metrics: &Registry,
+    stop: &Stop,
+) -> Result<(), Fail> {
+    let Some(address) = address else { return Ok(()) };
+    let admin = Admin { role, metrics: metrics.clone(), stop: stop.clone() };
+    let address = admin
+        .start(resolve(Some(address), address.port())?)
+        .map_err(|error| Fail::failed(format!("--admin: {error}")))?;
+    term::note(&format!("admin on http://{address}/metrics"));
+    Ok(())
 }
 
 /// Says where a server listens: the one line on stdout, for people and for scripts.

@@ -81,6 +81,7 @@ pub(super) fn run(args: Args) -> Result<Exit, Fail> {
     confine(&directory);
     let life = Lifecycle::default();
     let stop = life.stop();
+    serve::answer_admin(keys.admin.as_ref(), "store", &config.metrics, &stop)?;
     // A store that is confined to its directory cannot read its certificates again.
     let reload =
         || Err(Fail::usage("a store reads certificates and token when it starts, and no more"));

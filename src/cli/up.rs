@@ -92,6 +92,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     serve::log_start("up", driver, &running);
     let life = Lifecycle::default();
     let mut tiers = Tiers::start(&parts, life.clone())?;
+    serve::answer_admin(keys.admin.as_ref(), "master", tiers.metrics(), &life.stop())?;
     let page = start_page(&mut tiers, &parts, page.as_ref());
     serve::heed_signals(life, || {
         Err(Fail::usage("`fxsrv up` reads certificates and token when it starts, and no more")
@@ -101,7 +102,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     term::out(&state.command(tiers.address(), keys.listen.as_ref()))?;
     match page {
         Ok(None) => {}
-        Ok(Some(address)) => term::out(&format!("the page is at {}", web::url(address)))?,
+        Ok(Some(address)) => term::out(&format!("the page is at {}", web::url(address, false)))?,
         Err(fail) => {
             let _ = tiers.stop();
             return Err(fail);

@@ -10,8 +10,10 @@ use crate::client::Address;
 use crate::config::{ByteSize, File, WebKeys};
 use crate::io::Driver;
 use crate::server::Lifecycle;
-use crate::tls::{ClientTls, Roots, Trust, Versions};
-use crate::web;
+use crate::store_client;
+use crate::tls::certs::CertDir;
+use crate::tls::{ClientAuth, ClientTls, Roots, ServerTls, Trust, Versions};
+use crate::web::{self, StoreAccess};
 
 pub(super) const PORT: u16 = 8080;
 const MASTER_PORT: u16 = 5000;
@@ -61,9 +63,10 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         limits = ?config.limits,
         "web starts"
     );
+    let is_https = config.https.is_some();
     let on_listening = |address| {
         serve::announce(address);
-        let url = url(address);
+        let url = url(address, is_https);
         if let Err(fail) = term::out(&format!("the page is at {url}")) {
             term::error(&fail);
         }
@@ -76,7 +79,10 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
 
 fn configure(keys: &WebKeys, driver: Driver) -> Result<web::Config, Fail> {
     let listen = serve::resolve(keys.listen.as_ref(), PORT)?;
-    check_exposure(listen, keys.insecure_http == Some(true))?;
+    let certs = keys.tls.as_ref().map(CertDir::open);
+    if certs.is_none() {
+        check_exposure(listen, keys.insecure_http == Some(true))?;
+    }
     let ca = keys.ca.as_ref().ok_or_else(|| {
         Fail::usage("nothing says whom to trust as the master")
             .with_hint("give --ca FILE, the ca.pem of the master's certificates")
@@ -93,10 +99,55 @@ fn configure(keys: &WebKeys, driver: Driver) -> Result<web::Config, Fail> {
         server: keys.server.clone().unwrap_or_else(master_here),
         tls: ClientTls::new(Trust::Roots(&roots), None, Versions::Tls12And13)?,
         token: keys.token_file.as_deref().map(serve::load_token).transpose()?,
-        names: keys.name.iter().flatten().cloned().chain(own_name).collect(),
+        names: names(keys, own_name, certs.as_ref())?,
+        https: certs.as_ref().map(https).transpose()?,
+        store: store(keys, driver)?,
+        metrics: web::registry(),
         limits: keys.limits()?,
         client_limits: keys.client_limits(),
     })
+}
+
+fn https(certs: &CertDir) -> Result<ServerTls, Fail> {
+    Ok(ServerTls::new(&certs.load_server()?, ClientAuth::None, Versions::Tls12And13)?)
+}
+
+/// The names that browsers may call this server by: those that are given, that it listens on, and
+/// that its certificate is for.
+fn names(
+    keys: &WebKeys,
+    own: Option<String>,
+    certs: Option<&CertDir>,
+) -> Result<Vec<String>, Fail> {
+    let infos = certs.map(CertDir::describe).transpose()?.unwrap_or_default();
+    let certified = infos.into_iter().filter(|info| info.file == "server.pem");
+    let certified = certified.flat_map(|info| info.names);
+    Ok(keys.name.iter().flatten().cloned().chain(own).chain(certified).collect())
+}
+
+fn store(keys: &WebKeys, driver: Driver) -> Result<Option<StoreAccess>, Fail> {
+    let Some(server) = keys.store.clone() else { return Ok(None) };
+    let tls = match (&keys.store_ca, keys.store_plain) {
+        (None, Some(true)) => None,
+        (Some(ca), _) => {
+            let roots = Roots::load(ca)?;
+            Some(ClientTls::new(Trust::Roots(&roots), None, Versions::Tls12And13)?)
+        }
+        (None, _) => {
+            return Err(Fail::usage(format!("nothing says whom to trust as the store {server}"))
+                .with_hint("give --store-ca FILE, or --store-plain for a store without TLS"));
+        }
+    };
+    Ok(Some(StoreAccess {
+        client: store_client::Config {
+            server,
+            tls,
+            token: keys.store_token_file.as_deref().map(serve::load_token).transpose()?,
+            limits: keys.client_limits(),
+            driver,
+        },
+        root: keys.store_root.clone(),
+    }))
 }
 
 fn master_here() -> Address {
@@ -112,7 +163,7 @@ pub(super) fn check_exposure(listen: SocketAddr, is_accepted: bool) -> Result<()
         return Err(Fail::usage(format!(
             "{listen} is not a loopback address, and HTTP has no protection of its own"
         ))
-        .with_hint("add --insecure-http if the network is yours alone"));
+        .with_hint("give certificates with --tls DIR, or add --insecure-http if the network is yours alone"));
     }
     term::warn("without TLS, whoever stands between can read every file and token");
     Ok(())
@@ -134,12 +185,12 @@ fn facts(config: &web::Config) -> Result<(), Fail> {
 }
 
 /// Where a browser on this machine finds the page.
-pub(super) fn url(address: SocketAddr) -> String {
-    let port = address.port();
+pub(super) fn url(address: SocketAddr, is_https: bool) -> String {
+    let (port, scheme) = (address.port(), if is_https { "https" } else { "http" });
     if address.ip().is_unspecified() || address.ip().is_loopback() && address.is_ipv4() {
-        return format!("http://localhost:{port}/");
+        return format!("{scheme}://localhost:{port}/");
     }
-    format!("http://{address}/")
+    format!("{scheme}://{address}/")
 }
 
 /// Shows the page, and leaves the browser to itself.

@@ -59,6 +59,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     }
     let life = Lifecycle::default();
     let stop = life.stop();
+    serve::answer_admin(keys.admin.as_ref(), "worker", &config.metrics, &stop)?;
     serve::heed_signals(life, move || {
         sender.set(read_live(&read_keys(&args)?)?);
         Ok(())

@@ -101,6 +101,11 @@ macro_rules! server_keys {
             #[serde(deserialize_with = "parsed")]
             linger_timeout: Period,
 
+            /// Answer `/healthz`, `/readyz` and `/metrics` over HTTP here; they need no token
+            #[arg(long, env = "FXSRV_ADMIN", value_name = "HOST:PORT")]
+            #[serde(deserialize_with = "parsed")]
+            admin: Address,
+
             /// What is logged on stderr: `error`, `warn`, `info`, `debug` or `trace`
             /// [default: info]
             #[arg(long, env = "FXSRV_LOG", value_name = "LEVEL")]

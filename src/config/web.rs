@@ -39,6 +39,35 @@ keys! {
         #[arg(long, env = "FXSRV_NAME", value_name = "HOST", value_delimiter = ',')]
         name: Vec<String>,
 
+        /// Serve HTTPS with these certificates, as `fxsrv certs init` makes them: server.pem and
+        /// server.key. Required for an address that is not loopback
+        #[arg(long, env = "FXSRV_TLS", value_name = "DIR")]
+        tls: PathBuf,
+
+        /// A file store for the page
+        #[arg(long, env = "FXSRV_STORE", value_name = "HOST:PORT", help_heading = "Store")]
+        #[serde(deserialize_with = "parsed")]
+        store: Address,
+
+        /// Trust the store by this file: the ca.pem of its certificates
+        #[arg(long, env = "FXSRV_STORE_CA", value_name = "FILE", help_heading = "Store")]
+        store_ca: PathBuf,
+
+        /// Speak to the store without TLS
+        #[arg(
+            long, env = "FXSRV_STORE_PLAIN", num_args = 0, default_missing_value = "true",
+            value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Store",
+        )]
+        store_plain: bool,
+
+        /// File with the token of the store, where it asks for one
+        #[arg(long, env = "FXSRV_STORE_TOKEN_FILE", value_name = "FILE", help_heading = "Store")]
+        store_token_file: PathBuf,
+
+        /// The directory of the store, where it is on this machine: the page then lists the files
+        #[arg(long, env = "FXSRV_STORE_ROOT", value_name = "DIR", help_heading = "Store")]
+        store_root: PathBuf,
+
         /// Serve without TLS on an address that is not loopback. Whoever stands between can read
         /// every file and token
         #[arg(

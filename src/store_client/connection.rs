@@ -22,14 +22,14 @@ const TEXT_BYTES_MAX: u32 = 64 * 1024;
 const STEP_BYTES: usize = BUFFER_BYTES - 1024;
 
 const OP_SHIFT: u8 = 5;
-const GOT_FILE: u8 = 1;
+pub(super) const GOT_FILE: u8 = 1;
 const GOT_SUMMARY: u8 = 2;
 const GOT_HELP: u8 = 6;
 
 /// A connection to a store, for any number of requests.
 pub struct Connection {
     config: Config,
-    stream: Stream,
+    pub(super) stream: Stream,
 }
 
 impl Connection {
@@ -185,7 +185,7 @@ impl Connection {
         self.stream.finish(GOODBYE_BYTES_MAX, GOODBYE_TIMEOUT).await;
     }
 
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), StoreClientError> {
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), StoreClientError> {
         self.stream.write_all(bytes).await.map_err(StoreClientError::Lost)
     }
 
@@ -193,13 +193,13 @@ impl Connection {
         self.stream.read_exact(out).await.map_err(StoreClientError::Lost)
     }
 
-    async fn answer(&mut self) -> Result<u8, StoreClientError> {
+    pub(super) async fn answer(&mut self) -> Result<u8, StoreClientError> {
         let mut byte = [0];
         self.read(&mut byte).await?;
         Ok(byte[0])
     }
 
-    async fn done(&mut self) -> Result<(), StoreClientError> {
+    pub(super) async fn done(&mut self) -> Result<(), StoreClientError> {
         match self.answer().await? {
             answer if answer >> OP_SHIFT == 0 => Ok(()),
             answer => Err(self.judge(answer)),
@@ -207,7 +207,7 @@ impl Connection {
     }
 
     /// Name and size of an answer's file.
-    async fn file_head(&mut self, kind: u8) -> Result<(String, u32), StoreClientError> {
+    pub(super) async fn file_head(&mut self, kind: u8) -> Result<(String, u32), StoreClientError> {
         let first = self.answer().await?;
         if first >> OP_SHIFT != kind {
             return Err(self.judge(first));
@@ -220,7 +220,7 @@ impl Connection {
     }
 
     /// What an answer says that is none of the good ones. Its upper three bits count alone.
-    fn judge(&self, answer: u8) -> StoreClientError {
+    pub(super) fn judge(&self, answer: u8) -> StoreClientError {
         let is = |known: Answer| answer >> OP_SHIFT == known.byte() >> OP_SHIFT;
         if is(Answer::NotFound) {
             StoreClientError::NotFound
@@ -239,7 +239,7 @@ impl Connection {
 }
 
 /// The first bytes of a request: the operation, and a name.
-fn request(op: u8, name: &Name) -> Vec<u8> {
+pub(super) fn request(op: u8, name: &Name) -> Vec<u8> {
     let name = name.as_str().as_bytes();
     // A name has no more than 31 bytes.
     [&[op << OP_SHIFT | name.len().to_le_bytes()[0]], name].concat()

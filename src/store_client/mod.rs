@@ -5,6 +5,7 @@
 
 mod connection;
 mod error;
+mod streamed;
 
 pub use connection::Connection;
 pub use error::StoreClientError;

@@ -4,6 +4,7 @@
 //! and of a client, and certificates: made, loaded, described. Must never await, touch a socket or
 //! take rustls' process-wide provider, and is the only room that names rustls' connection types.
 
+mod acceptor;
 pub mod certs;
 mod config;
 mod config_error;
@@ -16,6 +17,7 @@ mod session;
 mod tests;
 mod verifier;
 
+pub use acceptor::TlsAcceptor;
 pub use config::{ClientAuth, ClientTls, ServerTls, Trust, Versions};
 pub use config_error::TlsConfigError;
 pub use error::{CertificateProblem, TlsError};

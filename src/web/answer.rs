@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::app::Place;
 use super::digest::{REPR_DIGEST, Sha256};
 use super::problem::Problem;
-use crate::client::{AnswerHead, ClientError, Sink};
+use crate::client::{AnswerHead, Sink};
 
 /// Pieces of 64 KiB between the two: one is being written while the next is received.
 const PIECES: usize = 1;
@@ -53,10 +53,10 @@ impl Gone {
 
 impl ToClient {
     /// Says how it ended.
-    pub(super) async fn end(&mut self, outcome: Result<AnswerHead, ClientError>) {
+    pub(super) async fn end(&mut self, outcome: Result<(), Problem>) {
         let Err(error) = outcome else { return };
         if let Some(head) = self.head.take() {
-            let _ = head.send(Err(error.into()));
+            let _ = head.send(Err(error));
         } else {
             // The response is cut, so that nobody takes a part for the whole.
             let _ = self.pieces.send(Err(io::Error::other(error))).await;

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Config;
 use super::problem::Problem;
 use crate::auth::Token;
+use crate::server::Stop;
 
 /// The gateway, as a handler sees it. Clones share it.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ struct Inner {
     config: Config,
     requests: Arc<Semaphore>,
     uploads: Mutex<HashMap<IpAddr, usize>>,
+    listeners: Arc<Semaphore>,
+    stop: Stop,
 }
 
 /// A browser's address, as an extension of its requests.
@@ -36,9 +39,10 @@ pub(super) struct Place {
 const RETRY_AFTER_MS: u32 = 1_000;
 
 impl App {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config, stop: Stop) -> Self {
         let requests = Arc::new(Semaphore::new(config.limits.requests_max));
-        Self(Arc::new(Inner { config, requests, uploads: Mutex::default() }))
+        let listeners = Arc::new(Semaphore::new(config.limits.listeners_max));
+        Self(Arc::new(Inner { config, requests, uploads: Mutex::default(), listeners, stop }))
     }
 
     /// A place for a request of `peer` that moves a file.
@@ -59,6 +63,14 @@ impl App {
         Ok(Place { _request: request, app: self.clone(), address })
     }
 
+    /// A place among those who hear of the status every second.
+    pub(super) fn listen(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.0.listeners).try_acquire_owned().map_err(|_| {
+            let max = self.0.config.limits.listeners_max;
+            Problem::busy(format!("{max} pages watch the status already"), RETRY_AFTER_MS)
+        })
+    }
+
     /// What is shown to the master: the client's own token, else the gateway's.
     pub(super) fn token(&self, headers: &HeaderMap) -> Result<Token, Problem> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
@@ -77,6 +89,10 @@ impl App {
             .map(|(_, token)| token.trim())
             .ok_or_else(|| Problem::no_token("the authorization is no bearer token"))?;
         Token::parse(token).map_err(|error| Problem::no_token(&error.to_string()))
+    }
+
+    pub(super) fn stop(&self) -> &Stop {
+        &self.0.stop
     }
 
     pub(super) fn config(&self) -> &Config {

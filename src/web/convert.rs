@@ -10,6 +10,7 @@ use super::answer::{self, Answer};
 use super::app::{App, Peer, Place};
 use super::digest::{self, Announced, REPR_DIGEST};
 use super::front::RequestId;
+use super::openapi::ProblemDocument;
 use super::problem::{BAD_REQUEST, LENGTH_REQUIRED, Problem};
 use super::upload::Upload;
 use super::{master, names};
@@ -37,8 +38,103 @@ pub(super) struct Job {
 
 type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-/// `POST` and `PUT /v1/convert`.
-pub(super) async fn convert(
+/// Declares a handler for one method: a description is of one.
+macro_rules! convert_by {
+    ($method:ident) => {
+        /// Convert a file
+        ///
+        /// The body is the file as it is, and the answer is the result as it is. The type of the file is
+        /// told by its content. Both stream.
+        #[utoipa::path(
+            $method,
+            path = "/v1/convert",
+            tag = "convert",
+            security((), ("token" = [])),
+            params(ConvertParameters, ConvertHeaders),
+            request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+            responses(
+                (status = 200, description = "The result", content(
+                    (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"),
+                    (Vec<u8> = "application/pdf"), (String = "text/plain"),
+                )),
+                (status = "4XX", description = "The request is refused",
+                    body = ProblemDocument, content_type = "application/problem+json"),
+                (status = "5XX", description = "The servers could not do it",
+                    body = ProblemDocument, content_type = "application/problem+json"),
+            )
+        )]
+        pub(super) async fn $method(
+            app: State<App>,
+            peer: Extension<Peer>,
+            id: Extension<RequestId>,
+            parameters: Parameters,
+            headers: HeaderMap,
+            body: Body,
+        ) -> Result<Response, Problem> {
+            convert(app, peer, id, parameters, headers, body).await
+        }
+    };
+}
+
+convert_by!(post);
+convert_by!(put);
+
+/// What a query may say; `docs/http-api.md` has the values.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "a query is read by the wire's own rules; this is their description")]
+struct ConvertParameters {
+    /// What the file becomes: jpg, png, webp, pdf or txt.
+    #[param(example = "png")]
+    to: String,
+    /// The name of the file; the result is named after it.
+    name: Option<String>,
+    /// To JPG and WEBP.
+    #[param(minimum = 1, maximum = 100)]
+    quality: Option<u8>,
+    /// To WEBP: 1 keeps every pixel as it is.
+    #[param(minimum = 0, maximum = 1)]
+    lossless: Option<u8>,
+    /// To JPG: the colour under what was transparent.
+    #[param(pattern = "^#[0-9a-fA-F]{6}$", example = "#ffffff")]
+    background: Option<String>,
+    /// Pictures: strip or keep.
+    #[param(pattern = "^(strip|keep)$")]
+    metadata: Option<String>,
+    /// Pictures: auto or keep.
+    #[param(pattern = "^(auto|keep)$")]
+    orient: Option<String>,
+    /// Text to PDF: a4, letter or legal.
+    #[param(pattern = "^(a4|letter|legal)$")]
+    page: Option<String>,
+    /// Text to PDF: millimetres.
+    #[param(minimum = 0, maximum = 500)]
+    margin: Option<f32>,
+    /// Text to PDF: points.
+    #[param(rename = "font-size", minimum = 1, maximum = 288)]
+    font_size: Option<f32>,
+    /// Text to PDF: plain or flow; PDF to text: reading or physical.
+    #[param(pattern = "^(plain|flow|reading|physical)$")]
+    layout: Option<String>,
+}
+
+/// Headers that say more.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "the description of headers that are read one by one")]
+struct ConvertHeaders {
+    /// Of the file, as `sha-256=:BASE64:` or `md5=:BASE64:` (RFC 9530); it is checked.
+    #[param(rename = "Repr-Digest")]
+    repr_digest: Option<String>,
+    /// `sha-256=1`, with `TE: trailers`, gets the digest of the result behind it.
+    #[param(rename = "Want-Repr-Digest")]
+    want_repr_digest: Option<String>,
+    /// 1 to 64 visible characters, by which the request is found in the logs.
+    #[param(rename = "X-Request-Id")]
+    x_request_id: Option<String>,
+}
+
+async fn convert(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     Extension(id): Extension<RequestId>,
@@ -65,9 +161,13 @@ pub(super) async fn convert(
         wanted,
     };
     let (target, name) = (job.wanted.target, names::of_result(&job.name, job.wanted.target));
-    let (head, answer) = run(&app, job, place, digest::wants_trailer(&headers)).await?;
+    let with_digest = digest::wants_trailer(&headers);
+    let (head, answer) = run(&app, job, place, with_digest).await?;
     let mut response = Body::new(answer).into_response();
     describe(response.headers_mut(), &head, target, &name, kind);
+    if with_digest {
+        response.headers_mut().insert(header::TRAILER, HeaderValue::from_static("repr-digest"));
+    }
     Ok(response)
 }
 
@@ -99,7 +199,7 @@ pub(super) async fn run(
             Err(error) => Err(error),
         };
         log(&outcome);
-        sink.end(outcome).await;
+        sink.end(outcome.map(|_| ()).map_err(Problem::from)).await;
         drop(sink);
         upload.discard().await;
     });
@@ -146,7 +246,7 @@ pub(super) fn content_type(target: Target) -> HeaderValue {
 }
 
 /// The size of the body: the wire says it before the first byte.
-fn length(headers: &HeaderMap, max: u64) -> Result<u64, Problem> {
+pub(super) fn length(headers: &HeaderMap, max: u64) -> Result<u64, Problem> {
     let length = headers.get(header::CONTENT_LENGTH).ok_or_else(|| {
         Problem::new(
             StatusCode::LENGTH_REQUIRED,

@@ -8,19 +8,32 @@ use super::app::App;
 use crate::convert::{SourceType, Target};
 use crate::wire::{OPTIONS, OptionInfo, OptionKind};
 
-/// `GET /v1/info`.
+/// What this server is
+#[utoipa::path(
+    get, path = "/v1/info", tag = "status",
+    responses((status = 200, description = "Version, limits, and what there is", body = Value))
+)]
 pub(super) async fn info(State(app): State<App>) -> Json<Value> {
     let config = app.config();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "token_required": config.token.is_none(),
         "body_bytes_max": config.limits.body_bytes_max,
-        "store": { "available": false, "listable": false },
-        "fleet": false,
+        "store": {
+            "available": config.store.is_some(),
+            "listable": config.store.as_ref().is_some_and(|store| store.root.is_some()),
+        },
+        "fleet": true,
     }))
 }
 
-/// `GET /v1/formats`.
+/// What becomes what
+///
+/// Types, what they can become, and the options of each target.
+#[utoipa::path(
+    get, path = "/v1/formats", tag = "convert",
+    responses((status = 200, description = "Types and options", body = Value))
+)]
 pub(super) async fn formats() -> Json<Value> {
     let formats: Vec<Value> = SourceType::ALL.into_iter().map(format).collect();
     Json(json!({ "formats": formats, "options": options() }))

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -13,7 +13,8 @@ use tower_service::Service as _;
 
 use super::app::{App, Peer};
 use super::problem::{BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
-use super::{assets, convert, formats, hosts};
+use super::{assets, convert, formats, hosts, openapi, status, store};
+use crate::{admin, metrics as counters};
 
 /// The id of a request, in its answer, in log lines here, and in those of master and worker.
 #[derive(Debug, Clone)]
@@ -46,9 +47,27 @@ pub(super) fn router(app: App) -> Router {
     Router::new()
         .route("/v1/info", get(formats::info))
         .route("/v1/formats", get(formats::formats))
-        .route("/v1/convert", post(convert::convert).put(convert::convert))
+        .route("/v1/convert", post(convert::post).put(convert::put))
+        .route("/v1/status", get(status::status))
+        .route("/v1/status/events", get(status::events))
+        .route("/v1/store", get(store::list))
+        .route("/v1/store/{name}", get(store::get).put(store::put))
+        .route("/v1/store/{name}/rename", post(store::rename))
+        .route("/v1/store/{name}/summary", get(store::summary))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .fallback(get(assets::file))
         .with_state(app)
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    admin::ready(app.stop()).map(Body::new)
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    admin::metrics(&app.config().metrics, "web").map(Body::new)
 }
 
 /// Answers one request.
@@ -70,6 +89,10 @@ pub(super) async fn serve(
         Err(problem) => problem.into_response(),
     };
     let response = finish(response, &path, &id);
+    counters::count(|here| {
+        here.ended(operation(&path), code(response.status()));
+        here.total_us.record_since(started);
+    });
     tracing::info!(
         peer = %peer.0,
         id,
@@ -80,6 +103,21 @@ pub(super) async fn serve(
         "answered"
     );
     response
+}
+
+/// What requests to a gateway are counted by.
+pub(super) const NAMES: counters::Names = counters::Names {
+    operations: &["convert", "store", "status", "page"],
+    codes: &["OK", "CLIENT_ERROR", "SERVER_ERROR"],
+};
+
+fn operation(path: &str) -> usize {
+    let of = ["/v1/convert", "/v1/store", "/v1/status"];
+    of.iter().position(|start| path.starts_with(start)).unwrap_or(of.len())
+}
+
+fn code(status: StatusCode) -> usize {
+    usize::from(status.is_client_error()) + 2 * usize::from(status.is_server_error())
 }
 
 fn check(app: &App, request: &Request) -> Result<(), Problem> {

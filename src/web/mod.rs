@@ -17,24 +17,28 @@ mod front;
 mod hosts;
 mod master;
 mod names;
+mod openapi;
 mod problem;
 mod serve;
 mod stall;
+mod status;
+mod store;
 mod upload;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use serve::run;
+pub use serve::{registry, run};
+pub use store::StoreAccess;
 
 use crate::auth::Token;
 use crate::client::Address;
 use crate::io::Driver;
 use crate::limits::{ClientLimits, WebLimits};
-use crate::tls::ClientTls;
+use crate::metrics::Registry;
+use crate::tls::{ClientTls, ServerTls};
 
 /// What a gateway needs to know.
-#[derive(Debug)]
 pub struct Config {
     /// Where it listens; port 0 lets the kernel choose.
     pub listen: SocketAddr,
@@ -44,12 +48,18 @@ pub struct Config {
     pub threads: usize,
     /// How long requests in flight may go on once a drain has begun.
     pub grace: Duration,
+    /// What it shows to browsers; without it, it speaks HTTP in the clear.
+    pub https: Option<ServerTls>,
     /// The master.
     pub server: Address,
     /// Whom it trusts as the master.
     pub tls: ClientTls,
     /// What it shows to the master for those who show nothing themselves.
     pub token: Option<Token>,
+    /// A file store beside the conversions.
+    pub store: Option<StoreAccess>,
+    /// What it counts, by [`registry`].
+    pub metrics: Registry,
     /// Names under which browsers reach it, beside those of this machine and IP addresses.
     pub names: Vec<String>,
     /// Limits towards browsers.

@@ -28,6 +28,8 @@ pub(super) const BAD_REQUEST: &str = "BAD_REQUEST";
 pub(super) const BAD_HOST: &str = "BAD_HOST";
 pub(super) const CROSS_SITE: &str = "CROSS_SITE";
 pub(super) const TOO_MANY_UPLOADS: &str = "TOO_MANY_UPLOADS";
+pub(super) const STORE_REFUSED: &str = "STORE_REFUSED";
+pub(super) const STORE_UNREACHABLE: &str = "STORE_UNREACHABLE";
 pub(super) const MASTER_UNREACHABLE: &str = "MASTER_UNREACHABLE";
 
 impl Problem {
@@ -70,6 +72,8 @@ impl Problem {
             "CROSS_SITE" => "Another site asks",
             "TOO_MANY_UPLOADS" => "Too many uploads at once",
             "MASTER_UNREACHABLE" => "The conversion server cannot be reached",
+            "STORE_REFUSED" => "The store refuses it",
+            "STORE_UNREACHABLE" => "The store cannot be reached",
             "LENGTH_REQUIRED" => "The size of the file is missing",
             "NOT_FOUND" => "There is nothing here",
             "METHOD_NOT_ALLOWED" => "That cannot be done here",

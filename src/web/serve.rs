@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::app::{App, Peer};
@@ -20,10 +20,17 @@ use super::stall::Stalling;
 use super::{Config, front};
 use crate::client::{ClientConfig, Wire};
 use crate::io::listen;
+use crate::metrics::{Registry, count};
 use crate::server::{Phase, Stop};
 
 /// The pause after the process ran out of descriptors; without one the loop would spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// A registry for a gateway.
+#[must_use]
+pub fn registry() -> Registry {
+    Registry::new(front::NAMES)
+}
 
 /// Serves until `stop` says otherwise; `on_listening` hears the address once it serves.
 ///
@@ -37,7 +44,7 @@ pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let (driver, threads) = (config.driver, config.threads);
-    let app = App::new(config);
+    let app = App::new(config, stop.clone());
     std::thread::scope(|scope| {
         let (ready, readiness) = mpsc::channel();
         let start = |number| {
@@ -77,6 +84,7 @@ async fn serve_thread(
     ready: &mpsc::Sender<io::Result<()>>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    app.config().metrics.enter();
     Master::enter(client_config(app.config())?);
     // The receiver is gone only where another thread has failed, and then a stop follows.
     let _ = ready.send(Ok(()));
@@ -95,7 +103,7 @@ async fn serve_thread(
             }
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
-                connections.spawn_local(serve_connection(app.clone(), stream, peer, stop.clone()));
+                connections.spawn_local(accept(app.clone(), stream, peer, stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept");
@@ -130,6 +138,22 @@ async fn drain(connections: &mut JoinSet<()>, stop: &mut Stop, grace: Duration) 
         () = stop.reached(Phase::Stopped) => {}
     }
     connections.shutdown().await;
+}
+
+async fn accept(app: App, stream: TcpStream, peer: SocketAddr, stop: Stop) {
+    count(|here| here.connections_accepted.add(1));
+    match &app.config().https {
+        None => serve_connection(app.clone(), stream, peer, stop).await,
+        Some(tls) => {
+            let accepting = tls.acceptor().accept(stream);
+            match tokio::time::timeout(app.config().limits.header_timeout, accepting).await {
+                Ok(Ok(stream)) => serve_connection(app.clone(), stream, peer, stop).await,
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
+                Err(_) => tracing::debug!(%peer, "no TLS in time"),
+            }
+        }
+    }
+    count(|here| here.connections_closed.add(1));
 }
 
 async fn serve_connection(
