@@ -1,79 +1,77 @@
 //! The number at the front of a text, where it is written as most are: a sign or none, digits, at
-//! most one point, a line end. Eight characters at a time, with the line's end found on the way.
+//! most one point, a line end. Sixteen characters at a time, with the line's end found on the way.
 //!
-//! What is written otherwise, or is too long to be computed exactly here, is left to
+//! What is written otherwise, or has more digits, is left to
 //! [`super::parse_line`]; both give the same number, which is the one nearest to the text.
 
-/// Whole powers of ten that a number is exactly: 10^22 is the last.
-const POWERS: [f64; 23] = [
+/// Powers of ten that fit 64 bits: 10^19 is the last.
+const POWERS: [u64; DIGITS_MAX + 1] = {
+    let (mut powers, mut index) = ([1; DIGITS_MAX + 1], 1);
+    while index < powers.len() {
+        powers[index] = powers[index - 1] * 10;
+        index += 1;
+    }
+    powers
+};
+
+/// The same as numbers; up to 10^22 they are exact.
+const EXACT_POWERS: [f64; DIGITS_MAX + 1] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+    1e17, 1e18, 1e19,
 ];
 
 /// Digits that fit 64 bits, whatever they are.
 const DIGITS_MAX: usize = 19;
 
+/// Digits that are read at once.
+const CHUNK_BYTES: usize = 16;
+
 /// Whole numbers up to this one are exact.
 const EXACT_MAX: u64 = 1 << f64::MANTISSA_DIGITS;
-
-/// What a number is to be multiplied by when so many digits follow.
-const SHIFTS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
-
-/// One byte, eight times.
-const fn each(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
 
 /// The number, and how many bytes it takes with its line end; `None` where [`super::parse_line`]
 /// must look. Near the end of a text that is always so.
 pub(super) fn leading_number(text: &[u8]) -> Option<(f64, usize)> {
     let negative = *text.first()? == b'-';
     let start = usize::from(negative);
-    let (whole, mut at) = digits(text, start, 0)?;
-    let mut mantissa = whole;
-    let mut digit_count = at - start;
-    if digit_count == 0 {
-        return None;
-    }
-    let mut decimals = 0;
-    if *text.get(at)? == b'.' {
-        let point = at;
-        (mantissa, at) = digits(text, point + 1, mantissa)?;
-        decimals = at - point - 1;
-        digit_count += decimals;
-        if decimals == 0 {
+    let (whole, count) = digits(text.get(start..)?)?;
+    let mut end = start + count;
+    let (mut mantissa, mut decimals) = (whole, 0);
+    if *text.get(end)? == b'.' {
+        let (fraction, fraction_digits) = digits(text.get(end + 1..)?)?;
+        decimals = fraction_digits;
+        if count + decimals > DIGITS_MAX {
             return None;
         }
+        mantissa = whole * POWERS[decimals] + fraction;
+        end += 1 + decimals;
     }
-    // The sum of digits would have overflowed, or the quotient below would be rounded twice.
-    if *text.get(at)? != b'\n' || digit_count > DIGITS_MAX || mantissa > EXACT_MAX {
+    if *text.get(end)? != b'\n' {
         return None;
     }
-    // Both operands are exact, so that the quotient is the nearest number to the text: one rounding.
-    #[allow(clippy::cast_precision_loss)]
-    let value = mantissa as f64 / POWERS.get(decimals)?;
-    Some((if negative { -value } else { value }, at + 1))
+    let value = quotient(mantissa, decimals);
+    Some((if negative { -value } else { value }, end + 1))
 }
 
-/// Goes on with the number `value` through the digits from `at` on, and says where they end. More
-/// than [`DIGITS_MAX`] give a wrong number, and the caller throws that away.
-fn digits(text: &[u8], mut at: usize, mut value: u64) -> Option<(u64, usize)> {
-    for _ in 0..=DIGITS_MAX / 8 {
-        let chunk = u64::from_le_bytes(*text.get(at..)?.first_chunk()?);
-        // Digits are 0 to 9 now, and what is none is more. A carry of it spoils only what follows.
-        let chunk = chunk ^ each(b'0');
-        let others = (chunk.wrapping_add(each(0x80 - 10)) | chunk) & each(0x80);
-        let count = others.trailing_zeros() as usize / 8;
-        if count > 0 {
-            let ours = chunk << (64 - 8 * count);
-            value = value.wrapping_mul(SHIFTS[count]).wrapping_add(eight_digits(ours));
-            at += count;
-        }
-        if count < 8 {
-            return Some((value, at));
-        }
+/// The digits at the front of a text, one at least and 16 at most, and how many they are. There is no
+/// branch that depends on how many: numbers come in all lengths, and a processor would guess wrong.
+fn digits(text: &[u8]) -> Option<(u64, usize)> {
+    const fn each(byte: u8) -> u128 {
+        u128::from_ne_bytes([byte; CHUNK_BYTES])
     }
-    None
+    let chunk = u128::from_le_bytes(*text.first_chunk::<CHUNK_BYTES>()?);
+    // Digits are 0 to 9 now, and what is none is more. A carry of it spoils only what follows.
+    let chunk = chunk ^ each(b'0');
+    let others = (chunk.wrapping_add(each(0x80 - 10)) | chunk) & each(0x80);
+    let count = others.trailing_zeros() as usize / 8;
+    if count == 0 {
+        return None;
+    }
+    // What is no digit goes out at the top, and zeros come in before the first digit.
+    let ours = chunk << (8 * (CHUNK_BYTES - count));
+    #[allow(clippy::cast_possible_truncation)]
+    let (first, last) = (ours as u64, (ours >> 64) as u64);
+    Some((eight_digits(first) * 100_000_000 + eight_digits(last), count))
 }
 
 /// The number that eight digits are, the first one in the lowest byte. Neighbours are joined, then
@@ -86,6 +84,25 @@ fn eight_digits(digits: u64) -> u64 {
     upper.wrapping_add(lower) >> 32
 }
 
+/// The number nearest to `mantissa / 10^decimals`.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+fn quotient(mantissa: u64, decimals: usize) -> f64 {
+    if mantissa <= EXACT_MAX {
+        // Both are exact, so that the division is the only rounding.
+        return mantissa as f64 / EXACT_POWERS[decimals];
+    }
+    // Both are moved up to where their first bit is the highest, so that the quotient has 63 bits or
+    // more. A rest is as good as a last bit of 1: it is 10 bits below what is kept of them.
+    let power = POWERS[decimals];
+    let (up, power_up) = (mantissa.leading_zeros(), power.leading_zeros());
+    let (dividend, divisor) = (u128::from(mantissa << up) << 63, u128::from(power << power_up));
+    let whole = dividend / divisor;
+    let rest = u128::from(whole * divisor != dividend);
+    // A power of two changes no digit: 2^-63 for the 63 above, and what both were moved by.
+    let exponent = u64::from(1023 - 63 + power_up - up);
+    (whole | rest) as u64 as f64 * f64::from_bits(exponent << 52)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -96,7 +113,7 @@ mod tests {
 
     /// Digits are read eight at a time, so that a text must go on.
     fn number(line: &str) -> Option<(f64, usize)> {
-        leading_number(format!("{line}\n1234567\n").as_bytes())
+        leading_number(format!("{line}\n123456789012345\n").as_bytes())
     }
 
     #[test]
@@ -112,7 +129,11 @@ mod tests {
             "-1000.25",
             "1234.567890123456",
             "9007199254740992",
-            "0000000000000000001",
+            "9007199254740993",
+            "30000.000000000004",
+            "123.4567890123456789",
+            "9999999999999999.999",
+            "000000000000001",
             "0.0000000000000001",
         ] {
             let (value, bytes) = number(line).unwrap();
@@ -136,9 +157,9 @@ mod tests {
             "1_0",
             "--1",
             "1.2.3",
-            "9007199254740993",
             "0.30000000000000004",
-            "12345678901234567890",
+            "1234567890123456.7891",
+            "12345678901234567",
             "00000000000000000000000000000000000000001",
             "x",
             "1x",
