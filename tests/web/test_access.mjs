@@ -56,8 +56,8 @@ for (const colorScheme of ["light", "dark"]) {
         let held = [];
         await page.route("**/v1/convert?*", (route) => held.push(route));
         await page.getByRole("button", { name: "Convert 5 files" }).click();
-        await page.locator(".job[data-state=converting]").nth(2).waitFor();
-        await check(page, "converting and in line");
+        await page.locator(".job[data-state=uploading]").nth(2).waitFor();
+        await check(page, "uploading and in line");
         await page.getByRole("button", { name: "Cancel all" }).click();
         await inState(page, "a.png", "cancelled");
         await check(page, "cancelled");
@@ -147,7 +147,7 @@ test("a file goes in, is changed, converted, looked at and taken by keyboard alo
     await page.getByRole("dialog").waitFor();
     await page.keyboard.press("Escape");
     assert.match(await focused(page), /^Preview key\.jpg/);
-    await tabTo(page, /^Download key\.jpg/);
+    await tabTo(page, /^Download JPG: key\.jpg/);
     const [download] = await Promise.all([page.waitForEvent("download"), page.keyboard.press("Enter")]);
     assert.equal(download.suggestedFilename(), "key.jpg");
     // Round and out again: nothing holds the focus.

@@ -181,7 +181,7 @@ export class Card {
         "div",
         { class: "result-buttons" },
         button({ text: "Preview", name: "eye", kind: "small", "data-focus": "preview", "aria-label": `Preview ${job.result.name}`, onclick: () => acts.preview(job) }),
-        button({ text: `Download ${targetName(to.id)}`, name: "down", kind: "small primary", "data-focus": "download", "aria-label": `Download ${job.result.name}`, onclick: () => acts.download(job) }),
+        button({ text: `Download ${targetName(to.id)}`, name: "down", kind: "small primary", "data-focus": "download", "aria-label": `Download ${targetName(to.id)}: ${job.result.name}`, onclick: () => acts.download(job) }),
       ),
     );
   }
