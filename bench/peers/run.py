@@ -12,6 +12,7 @@ import dataclasses
 import datetime
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,8 @@ def main():
     args = parse_args()
     chosen = choose(args)
     processes.enter_namespace()
+    # So that what was started is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: terminated"))
     scale = dataclasses.replace(SMOKE if args.smoke else QUICK if args.quick else FULL)
     if args.rounds:
         scale.rounds = args.rounds
