@@ -76,6 +76,10 @@ bench-images dir:
     mkdir -p docs/images
     cp {{dir}}/plots/throughput-by-size.svg docs/images/
 
+# CPU time per GB of the web gateway beside that of `fxsrv convert`, in turns
+bench-web *args: build
+    bench/web/run.py {{args}}
+
 # Draw the report of a directory of results again
 bench-report dir:
     cargo run --release -p fxsrv-bench -- report {{dir}}
