@@ -199,6 +199,28 @@ impl Default for StoreLimits {
     }
 }
 
+/// What requests to a bucket may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketLimits {
+    /// Bytes of one part of an upload, and of the largest file that is stored by one request. S3 wants
+    /// 5 MiB at least, and 10,000 parts at most: 4 GiB make 512.
+    pub part_bytes: usize,
+    /// Parts in memory, of all uploads together: 128 MiB.
+    pub parts_max: usize,
+    /// One request with its repeats, and one wait for the next bytes of a file.
+    pub request_timeout: Duration,
+}
+
+impl Default for BucketLimits {
+    fn default() -> Self {
+        Self {
+            part_bytes: 8 * 1024 * 1024,
+            parts_max: 16,
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
 /// What a client bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {

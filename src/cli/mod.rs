@@ -4,6 +4,11 @@
 //! only room that speaks to a person, and all its words go through `term`. Must never hold what
 //! another program that uses this library would need too.
 
+#[cfg(feature = "s3")]
+mod bucket;
+#[cfg(not(feature = "s3"))]
+#[path = "no_bucket.rs"]
+mod bucket;
 mod certs;
 mod convert;
 mod fail;
@@ -15,6 +20,7 @@ mod master;
 mod options;
 mod output;
 mod progress;
+mod scrub;
 mod serve;
 mod server;
 mod shell;
@@ -117,7 +123,7 @@ fn execute(command: Command) -> Result<Exit, Fail> {
         Command::Certs(args) => certs::run(args),
         Command::Token(args) => token::run(&args),
         Command::Status(args) => status::run(args),
-        Command::Store(args) => return store::run(*args),
+        Command::Store(args) => return store::run(&args),
         Command::Put(args) => return files::put(*args),
         Command::Get(args) => return files::get(*args),
         Command::Change(args) => return files::change(*args),

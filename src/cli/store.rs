@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use super::bucket::{self, BucketWish};
 use super::fail::{Exit, Fail};
+use super::scrub::{self, ScrubArgs};
 use super::serve::{self, ServeArgs};
 use super::term;
 use crate::auth::Tokens;
 use crate::config::{ClientAuthMode, File, Running, StoreKeys};
 use crate::io::{Driver, use_small_pages};
 use crate::server::Lifecycle;
-use crate::store::{self, Confinement, Connections, Directory, Finding, Security};
+use crate::store::{self, Confinement, Connections, Directory, Files, Security};
 use crate::tls::certs::CertDir;
 use crate::tls::{ClientAuth, ServerTls, Versions};
 
@@ -19,7 +21,8 @@ const PORT: u16 = 5002;
 ///
 /// All files lie in one directory. A file appears under its name whole or not at all, and what is
 /// acknowledged survives a loss of power; a checksum is kept with it, and held against what is sent.
-/// The process can reach nothing but that directory, where the kernel has Landlock.
+/// The process can reach nothing but that directory, where the kernel has Landlock. With --backend the
+/// files lie in a bucket instead.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -30,6 +33,10 @@ Examples:
 
   For clients that speak no TLS, on this machine alone:
       fxsrv store --root files --plain
+
+  Files in a bucket, which many stores may share:
+      AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... fxsrv store --certs certs \\
+          --backend s3://bucket/prefix --s3-endpoint https://s3.example.org
 
   Look for files that have been damaged on the disk, also while a store serves them:
       fxsrv store scrub --root /srv/files
@@ -51,34 +58,21 @@ enum Command {
     Scrub(ScrubArgs),
 }
 
-/// Read every file, and hold it against its checksum
-///
-/// A file that was put into the directory by hand has no checksum, and is named as such.
-#[derive(Debug, clap::Args)]
-struct ScrubArgs {
-    /// The directory with the files
-    #[arg(long, env = "FXSRV_ROOT", value_name = "DIR")]
-    root: PathBuf,
-}
-
-pub(super) fn run(args: Args) -> Result<Exit, Fail> {
+pub(super) fn run(args: &Args) -> Result<Exit, Fail> {
     if let Some(Command::Scrub(scrub_args)) = &args.command {
-        return scrub(&scrub_args.root);
+        return scrub::run(scrub_args);
     }
     use_small_pages();
     let file = File::load(args.serve.config.as_deref())?;
-    let keys = args.keys.or(file.store);
+    let keys = args.keys.clone().or(others(&args.keys, file.store));
     let running = keys.running()?;
     let driver = serve::begin(keys.log, running.io)?;
-    let root = keys.root.clone().ok_or_else(|| {
-        Fail::usage("a store needs a directory for its files").with_hint("name one with --root DIR")
-    })?;
+    let place = Place::of(&keys)?;
     let config = configure(&keys, driver, &running)?;
     if args.serve.check_config {
-        return facts(&config, &root, driver, &running).map(|()| Exit::Done);
+        return facts(&config, &place, driver, &running).map(|()| Exit::Done);
     }
-    let directory = open(&root, &keys)?;
-    confine(&directory);
+    let files = place.open(&keys)?;
     let life = Lifecycle::default();
     let stop = life.stop();
     serve::answer_admin(keys.admin.as_ref(), "store", &config.metrics, &stop)?;
@@ -87,8 +81,8 @@ pub(super) fn run(args: Args) -> Result<Exit, Fail> {
         || Err(Fail::usage("a store reads certificates and token when it starts, and no more"));
     serve::heed_signals(life, reload)?;
     serve::log_start("store", driver, &running);
-    tracing::info!(durability = %config.durability, limits = ?directory.limits(), "files");
-    store::run(config, directory, &stop, serve::announce)
+    tracing::info!(durability = %config.durability, limits = ?keys.limits(), "files");
+    store::run(config, files, &stop, serve::announce)
         .map_err(|error| Fail::failed(error.to_string()))?;
     Ok(Exit::Done)
 }
@@ -150,6 +144,61 @@ fn tls(keys: &StoreKeys) -> Result<ServerTls, Fail> {
     })
 }
 
+/// What a file may add to flags and variables: a place that these name replaces the file's, of
+/// whichever kind.
+fn others(flags: &StoreKeys, file: StoreKeys) -> StoreKeys {
+    let StoreKeys { root, backend, .. } = &file;
+    let root = root.clone().filter(|_| flags.backend.is_none());
+    let backend = backend.clone().filter(|_| flags.root.is_none());
+    StoreKeys { root, backend, ..file }
+}
+
+/// Where the files are to lie.
+enum Place {
+    Directory(PathBuf),
+    Bucket(BucketWish),
+}
+
+impl Place {
+    fn of(keys: &StoreKeys) -> Result<Self, Fail> {
+        match (&keys.root, BucketWish::of(keys)?) {
+            (Some(root), None) => Ok(Self::Directory(root.clone())),
+            (None, Some(wish)) => Ok(Self::Bucket(wish)),
+            (None, None) => Err(Fail::usage("a store needs a place for its files")
+                .with_hint("name a directory with --root DIR, or a bucket with --backend URL")),
+            (Some(_), Some(_)) => Err(Fail::usage("a store has one place for its files")
+                .with_hint("leave out --root, or --backend")),
+        }
+    }
+
+    /// Opens it, and gives up the access to all else.
+    fn open(&self, keys: &StoreKeys) -> Result<Files, Fail> {
+        match self {
+            Self::Directory(root) => {
+                let directory = open(root, keys)?;
+                confined(&store::confine(directory.path()));
+                Ok(directory.into())
+            }
+            Self::Bucket(wish) => {
+                let settings = wish.settings()?;
+                // Before the threads for it begin.
+                confined(&store::confine_to_reading());
+                let has_quota = keys.max_files.is_some() || keys.max_total.is_some();
+                Ok(bucket::open(&settings, keys.limits(), has_quota)?.into())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(root) => root.display().fmt(f),
+            Self::Bucket(wish) => wish.fmt(f),
+        }
+    }
+}
+
 fn open(root: &Path, keys: &StoreKeys) -> Result<Directory, Fail> {
     Directory::open(root, keys.limits()).map_err(|error| {
         let fail = Fail::usage(format!("cannot keep files in {}: {error}", root.display()));
@@ -163,11 +212,11 @@ fn open(root: &Path, keys: &StoreKeys) -> Result<Directory, Fail> {
     })
 }
 
-fn confine(directory: &Directory) {
-    match store::confine(directory.path()) {
-        Ok(Confinement::Full) => tracing::debug!("confined to the directory"),
+fn confined<E: std::fmt::Display>(confined: &Result<Confinement, E>) {
+    match confined {
+        Ok(Confinement::Full) => tracing::debug!("confined to its files"),
         Ok(Confinement::Partial) => {
-            tracing::info!("confined to the directory, as far as this kernel knows how to");
+            tracing::info!("confined to its files, as far as this kernel knows how to");
         }
         Ok(Confinement::None) => tracing::warn!("not confined: this kernel has no Landlock"),
         Err(error) => tracing::warn!(%error, "not confined"),
@@ -176,7 +225,7 @@ fn confine(directory: &Directory) {
 
 fn facts(
     config: &store::Config,
-    root: &Path,
+    place: &Place,
     driver: Driver,
     running: &Running,
 ) -> Result<(), Fail> {
@@ -187,7 +236,7 @@ fn facts(
     let token = if matches!(config.tokens, Tokens::Open) { "not asked for" } else { "asked for" };
     serve::facts(&[
         ("listen", config.plan.listen.to_string()),
-        ("root", root.display().to_string()),
+        ("files", place.to_string()),
         ("security", security.to_owned()),
         ("token", token.to_owned()),
         ("durability", config.durability.to_string()),
@@ -195,28 +244,4 @@ fn facts(
         ("threads", running.threads.to_string()),
         ("buffers", format!("{} of 64 KiB a thread", running.buffers)),
     ])
-}
-
-fn scrub(root: &Path) -> Result<Exit, Fail> {
-    let cannot =
-        |error| Fail::usage(format!("cannot read the files in {}: {error}", root.display()));
-    let directory = Directory::view(root).map_err(cannot)?;
-    let (mut good, mut unchecked, mut bad) = (0, 0, 0);
-    for name in directory.names().map_err(cannot)? {
-        match store::check(&directory, &name) {
-            Finding::Good => good += 1,
-            Finding::Unchecked => {
-                unchecked += 1;
-                term::out(&format!("{name}: has no checksum"))?;
-            }
-            // Replaced or renamed since the names were listed.
-            Finding::Bad(store::StoreError::Missing) => {}
-            Finding::Bad(error) => {
-                bad += 1;
-                term::out(&format!("{name}: {error}"))?;
-            }
-        }
-    }
-    term::out(&format!("{good} good, {unchecked} without a checksum, {bad} bad"))?;
-    Ok(if bad > 0 { Exit::Failed } else { Exit::Done })
 }

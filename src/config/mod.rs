@@ -23,7 +23,7 @@ pub(crate) use server::{
     WorkerWire, within,
 };
 pub(crate) use store::{FilesKeys, StoreKeys};
-pub(crate) use values::ByteSize;
+pub(crate) use values::{ByteSize, Period};
 pub(crate) use web::{PageAt, WebKeys};
 
 /// A whole file. Every table belongs to a subcommand, and has its keys.

@@ -19,6 +19,11 @@ keys! {
         #[arg(long, env = "FXSRV_ROOT", value_name = "DIR")]
         root: PathBuf,
 
+        /// Keep the files in a bucket of an S3-compatible store instead, beside other stores that may
+        /// share it: `s3://BUCKET/PREFIX`. Credentials are AWS_ACCESS_KEY_ID and the like
+        #[arg(long, env = "FXSRV_BACKEND", value_name = "URL", conflicts_with = "root")]
+        backend: String,
+
         /// Where clients connect [default: 127.0.0.1:5002]. Port 0 takes a free one
         #[arg(long, env = "FXSRV_LISTEN", value_name = "HOST:PORT")]
         #[serde(deserialize_with = "parsed")]
@@ -97,6 +102,24 @@ keys! {
         #[arg(long, env = "FXSRV_MAX_CONNECTIONS", value_name = "N", help_heading = "Resources")]
         max_connections: usize,
 
+        /// With --backend: the server of the bucket, where it is not Amazon's
+        /// [default: AWS_ENDPOINT_URL]
+        #[arg(long, env = "FXSRV_S3_ENDPOINT", value_name = "URL", help_heading = "Bucket")]
+        s3_endpoint: String,
+
+        /// With --backend: the region of the bucket [default: AWS_REGION, else us-east-1]
+        #[arg(long, env = "FXSRV_S3_REGION", value_name = "NAME", help_heading = "Bucket")]
+        s3_region: String,
+
+        /// With --backend: trust its server by this file, in place of the system's authorities
+        #[arg(long, env = "FXSRV_S3_CA", value_name = "FILE", help_heading = "Bucket")]
+        s3_ca: PathBuf,
+
+        /// With --backend: for one request to its server, repeats included [default: 30s]
+        #[arg(long, env = "FXSRV_S3_TIMEOUT", value_name = "TIME", help_heading = "Bucket")]
+        #[serde(deserialize_with = "parsed")]
+        s3_timeout: Period,
+
         /// What carries input and output: `uring` or `epoll`. Without it io_uring is taken where
         /// the kernel grants it, else epoll
         #[arg(long, env = "FXSRV_IO", value_name = "DRIVER", help_heading = "Resources")]
@@ -173,6 +196,14 @@ keys! {
             value_parser = clap::builder::BoolishValueParser::new(),
         )]
         plain: bool,
+
+        /// Certificate to show, where the store asks for one (`--client-auth required`), with --key
+        #[arg(long, env = "FXSRV_STORE_CERT", value_name = "FILE")]
+        cert: PathBuf,
+
+        /// The private key of --cert
+        #[arg(long, env = "FXSRV_STORE_KEY", value_name = "FILE")]
+        key: PathBuf,
 
         /// File with the token to show, where the store asks for one
         #[arg(long, env = "FXSRV_STORE_TOKEN_FILE", value_name = "FILE")]

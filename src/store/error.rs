@@ -59,6 +59,9 @@ pub enum StoreError {
     /// It is no file of numbers.
     #[error("{0}")]
     Summary(#[from] SummaryError),
+    /// The bucket that has the files failed, or did not answer in time.
+    #[error("the bucket failed: {0}")]
+    Bucket(String),
     /// The file system failed.
     #[error("{0}")]
     Io(io::Error),
@@ -74,7 +77,7 @@ impl StoreError {
     /// Whether a person is needed: the disk is full or failing, or a file is damaged.
     #[must_use]
     pub fn is_grave(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::Short { .. } | Self::Io(_))
+        matches!(self, Self::Damaged { .. } | Self::Short { .. } | Self::Bucket(_) | Self::Io(_))
     }
 }
 

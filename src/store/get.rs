@@ -15,12 +15,12 @@ use crate::transport::{RECORD_PLAIN_MAX, Stream, StreamError};
 
 /// Room before the data in a buffer: the head stands right in front of the first data, so that both
 /// are sealed in one record, which is what a client's single `recv` returns.
-const HEAD_ROOM: usize = 64;
+pub(super) const HEAD_ROOM: usize = 64;
 const _: () = assert!(FileHead::BYTES_MAX <= HEAD_ROOM);
 
 /// Data of one step. It and its head must fit a send window together with what four records add to
 /// them, 29 bytes each at most, so that each step is one write: 64 KiB less 1 KiB.
-const STEP_BYTES: usize = BUFFER_BYTES - 1024;
+pub(super) const STEP_BYTES: usize = BUFFER_BYTES - 1024;
 const _: () = assert!(STEP_BYTES + FileHead::BYTES_MAX <= 4 * RECORD_PLAIN_MAX - 4 * 29);
 
 /// A file on its way out.

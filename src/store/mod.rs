@@ -1,4 +1,4 @@
-//! The file store: PUT, GET, CHANGE, SUMMARY and HELP over one directory.
+//! The file store: PUT, GET, CHANGE, SUMMARY and HELP over one directory, or a bucket.
 //!
 //! Owns: the protocol, the files and their names, checksums and limits, and what a change survives.
 //! Must never: take a path from a request, show a file that is not whole, acknowledge what is not
@@ -17,6 +17,8 @@ mod peers;
 pub mod protocol;
 mod put;
 mod recent;
+#[cfg(feature = "s3")]
+mod s3;
 mod sandbox;
 mod scrub;
 mod service;
@@ -34,7 +36,9 @@ pub use ended::registry;
 pub use error::StoreError;
 pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use numbers::{Summariser, Summary, SummaryError, parse_line, python_repr};
-pub use sandbox::{Confinement, confine};
+#[cfg(feature = "s3")]
+pub use s3::{Bucket, BucketAddress, BucketError, Settings as BucketSettings};
+pub use sandbox::{Confinement, confine, confine_to_reading};
 pub use scrub::{Finding, check};
 pub use usage::Usage;
 

@@ -73,7 +73,11 @@ impl Store {
     }
 
     /// Reads what is left of a body that nobody wants, where that is cheaper than a new connection.
-    async fn pass_over(&self, stream: &mut Stream, bytes: u64) -> Result<Next, StreamError> {
+    pub(super) async fn pass_over(
+        &self,
+        stream: &mut Stream,
+        bytes: u64,
+    ) -> Result<Next, StreamError> {
         if bytes > self.shared.config.limits.discard_bytes_max {
             return Ok(Next::Finish);
         }

@@ -49,11 +49,29 @@ pub fn confine(root: &Path) -> Result<Confinement, RulesetError> {
             ruleset = ruleset.add_rule(PathBeneath::new(descriptor, access))?;
         }
     }
-    Ok(match ruleset.restrict_self()?.ruleset {
+    Ok(confinement(&ruleset.restrict_self()?.ruleset))
+}
+
+/// The same for a store whose files are elsewhere: no file may be written, made or removed. Reading
+/// stays, since names are resolved and trusted by the system's files.
+///
+/// # Errors
+///
+/// The kernel refuses the rules.
+pub fn confine_to_reading() -> Result<Confinement, RulesetError> {
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_write(EDITION))?
+        .create()?;
+    Ok(confinement(&ruleset.restrict_self()?.ruleset))
+}
+
+fn confinement(status: &RulesetStatus) -> Confinement {
+    match status {
         RulesetStatus::FullyEnforced => Confinement::Full,
         RulesetStatus::PartiallyEnforced => Confinement::Partial,
         RulesetStatus::NotEnforced => Confinement::None,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -86,5 +104,21 @@ mod tests {
             (_, read) => assert!(read.is_err()),
         }
         assert!(fs::read(outside.path().join("secret")).is_ok());
+    }
+
+    #[test]
+    fn a_thread_without_files_of_its_own_reads_and_writes_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, b"y").unwrap();
+        let (confinement, read, written) = std::thread::scope(|scope| {
+            let work = || {
+                let confinement = confine_to_reading().unwrap();
+                (confinement, fs::read(&file), fs::write(dir.path().join("new"), b"x"))
+            };
+            scope.spawn(work).join().unwrap()
+        });
+        assert_eq!(read.unwrap(), b"y");
+        assert_eq!(written.is_ok(), confinement == Confinement::None);
     }
 }

@@ -4,8 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::backend::{Backend, Local};
-use super::commit::Change;
+use super::backend::Backend;
 use super::ended;
 use super::name::{Name, NameError};
 use super::peers::{PeerGuard, Peers};
@@ -24,7 +23,7 @@ const FAREWELL_BYTES_MAX: u64 = (1 << 32) + (1 << 26);
 /// What all threads of a store share.
 pub(super) struct Shared {
     pub(super) config: Config,
-    backend: Backend,
+    pub(super) backend: Backend,
     peers: Arc<Peers>,
 }
 
@@ -174,16 +173,27 @@ impl Store {
         stream: &mut Stream,
         request: Request,
     ) -> Result<Next, StreamError> {
-        // All but GET may take their time, for which the answers before them need not wait.
-        if !matches!(request, Request::Get { .. }) {
+        // All but GET of a file here may take their time, for which the answers before them need not
+        // wait.
+        let is_quick = matches!(request, Request::Get { .. }) && self.shared.backend.is_local();
+        if !is_quick {
             stream.flush_queued().await?;
         }
-        let Backend::Local(local) = &self.shared.backend;
         match request {
-            Request::Put { name, bytes } => self.put(local, stream, name, bytes.into()).await,
-            Request::Get { name } => self.get(local, stream, name).await,
-            Request::Change { from, to } => self.change(local, stream, from, to).await,
-            Request::Summary { name } => self.summary(local, stream, name).await,
+            Request::Put { name, bytes } => match &self.shared.backend {
+                Backend::Local(local) => self.put(local, stream, name, bytes.into()).await,
+                #[cfg(feature = "s3")]
+                Backend::Bucket(bucket) => {
+                    self.put_object(bucket, stream, name, bytes.into()).await
+                }
+            },
+            Request::Get { name } => match &self.shared.backend {
+                Backend::Local(local) => self.get(local, stream, name).await,
+                #[cfg(feature = "s3")]
+                Backend::Bucket(bucket) => self.get_object(bucket, stream, name).await,
+            },
+            Request::Change { from, to } => self.change(stream, from, to).await,
+            Request::Summary { name } => self.summary(stream, name).await,
             Request::Help => {
                 let started = Instant::now();
                 stream.write_all(&Answer::help()).await?;
@@ -201,7 +211,6 @@ impl Store {
 
     async fn change(
         &self,
-        local: &Local,
         stream: &mut Stream,
         from: Result<Name, NameError>,
         to: Result<Name, NameError>,
@@ -213,8 +222,7 @@ impl Store {
                 return self.refuse(stream, "CHANGE", None, &error.into()).await;
             }
         };
-        let rename = Change::Rename { from: from.clone(), to };
-        match local.change(rename).await {
+        match self.shared.backend.rename(&from, &to).await {
             Ok(()) => {
                 stream.write_all(&[Answer::Done.byte()]).await?;
                 log_access(stream, "CHANGE", Some(&from), 0, started);

@@ -3,7 +3,6 @@
 use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
-use super::backend::Local;
 use super::checksum::Hasher;
 use super::directory::Found;
 use super::name::{Name, NameError};
@@ -11,7 +10,6 @@ use super::numbers::{Summariser, Summary};
 use super::protocol::FileHead;
 use super::service::{Next, Store, log_access};
 use super::{StoreError, SummaryForm};
-use crate::io::blocking;
 use crate::transport::{Stream, StreamError};
 
 /// One read. Larger ones leave the second-level cache, smaller ones make more system calls.
@@ -20,7 +18,6 @@ const READ_BYTES: usize = 256 * 1024;
 impl Store {
     pub(super) async fn summary(
         &self,
-        local: &Local,
         stream: &mut Stream,
         name: Result<Name, NameError>,
     ) -> Result<Next, StreamError> {
@@ -29,15 +26,7 @@ impl Store {
             Ok(name) => name,
             Err(error) => return self.refuse(stream, "SUMMARY", None, &error.into()).await,
         };
-        let summary = match local.directory.find(&name) {
-            // A gigabyte of numbers takes seconds, and a ring thread has none.
-            Ok(found) => match blocking(move || summarise(&found)).await {
-                Ok(summary) => summary,
-                Err(error) => Err(StoreError::Io(error)),
-            },
-            Err(error) => Err(error),
-        };
-        let text = match summary {
+        let text = match self.shared.backend.summarise(&name).await {
             Ok(summary) => summary.text(),
             Err(error) => return self.refuse(stream, "SUMMARY", Some(&name), &error).await,
         };
@@ -54,7 +43,7 @@ impl Store {
     }
 }
 
-fn summarise(found: &Found) -> Result<Summary, StoreError> {
+pub(super) fn summarise(found: &Found) -> Result<Summary, StoreError> {
     let mut block = vec![0; READ_BYTES];
     let (mut summariser, mut hasher, mut offset) = (Summariser::default(), Hasher::default(), 0);
     while offset < found.bytes {

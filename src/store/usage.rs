@@ -22,6 +22,12 @@ impl Usage {
         self.bytes += bytes;
     }
 
+    /// Counts anew what is there.
+    #[cfg(feature = "s3")]
+    pub(super) fn recount(&mut self, files: u64, bytes: u64) {
+        (self.files, self.bytes) = (files, bytes);
+    }
+
     /// Takes a place for a file of `bytes` on its way.
     pub(super) fn reserve(
         &mut self,

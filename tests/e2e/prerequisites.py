@@ -17,6 +17,12 @@ def has_pillow():
     return True
 
 
+def has_s3_server():
+    """Whether a bucket can be served, by a process of its own."""
+    import bucket
+    return bucket.has_server()
+
+
 def has_binary():
     """Whether there is something to test."""
     import harness
@@ -33,6 +39,8 @@ WANTED = (
     ("fxsrv", has_binary, "anything", "`cargo build --release`, or set FXSRV_BIN"),
     ("Pillow", has_pillow, "the colours of results; sizes and structure are",
      "`python3 -m pip install Pillow` or `apt-get install python3-pil`"),
+    ("moto", has_s3_server, "a store over a bucket",
+     "`python3 -m pip install 'moto[s3,server]'`"),
     ("strace", lambda: shutil.which("strace"), "that no system call writes a file",
      "`apt-get install strace`"),
     ("openssl", lambda: shutil.which("openssl"), "TLS as `openssl s_client` sees it",
