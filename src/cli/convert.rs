@@ -6,19 +6,22 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::carry::{Errand, Origin};
 use super::fail::{Exit, Fail};
 use super::local::{LOCAL_NAMES, Parts, Tiers};
-use super::output::{Destination, Output};
+use super::output::{Destination, Output, name_in_store};
 use super::progress::Bar;
 use super::server::{self, Target as Server};
 use super::worker::cores;
-use super::{logs, options, serve, term};
+use super::{logs, options, serve, term, transfer};
 use crate::auth::Token;
-use crate::client::{ClientConfig, ClientError, Connection, Request};
-use crate::config::{self, Common, ConvertKeys, LogLevel};
+use crate::client::{Address, ClientConfig, ClientError, Connection, Request};
+use crate::config::{self, Common, ConvertKeys, FilesKeys, LogLevel};
 use crate::convert::Target;
 use crate::io::Driver;
 use crate::server::Lifecycle;
+use crate::store::Name;
+use crate::store_client;
 use crate::tls::certs::throwaway;
 use crate::tls::{ClientTls, Trust, Versions};
 use crate::wire::{Code, Operation, RequestOptions};
@@ -32,11 +35,16 @@ const LOCAL_BUFFERS: usize = 8;
 /// content, never by its name. Each result lies beside its file, with the new extension, and appears
 /// whole or not at all.
 ///
+/// Two names without --to are a file and its result, whose ending says the type. `store:NAME` is a
+/// file of the file store, for either: it streams from there and to there, and is kept nowhere on the
+/// way.
+///
 /// Without a server, a master and a worker run inside of this process for as long as it takes, on
 /// 127.0.0.1 and with certificates and a token of the moment.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "fxsrv convert <FILE>... --to <TYPE> [OPTIONS]",
+    override_usage = "fxsrv convert <FILE>... --to <TYPE> [OPTIONS]\n       \
+                      fxsrv convert <FILE> <RESULT> [OPTIONS]",
     after_long_help = "\
 Examples:
   On this machine alone:
@@ -44,6 +52,11 @@ Examples:
       fxsrv convert *.jpg --to webp --quality 85 -o small/
       fxsrv convert report.pdf --to txt -o - | less
       fxsrv convert - --to pdf < notes.txt > notes.pdf
+
+  From a file store and to one, by a server or on this machine:
+      fxsrv convert store:report.txt store:report.pdf --store files.example.org:5002 \\
+          --store-ca ca.pem
+      fxsrv convert *.jpg --to webp -o store: --store 127.0.0.1:5002 --store-plain
 
   By a server, as `fxsrv up` prints it there:
       fxsrv convert photo.png --to jpg --server files.example.org:5000 \\
@@ -58,20 +71,23 @@ Exit codes: 0 all files are converted, 1 the server refused or a file failed, 2 
 the configuration is wrong, 3 the server could not be reached, or not be trusted."
 )]
 pub(super) struct Args {
-    /// Files to convert; - is stdin
+    /// Files to convert; - is stdin, store:NAME a file of the store
     #[arg(required_unless_present = "check_config", value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// What they become
-    #[arg(long, required_unless_present = "check_config", value_name = "TYPE")]
+    /// What they become; of two names without it the second is the result
+    #[arg(long, value_name = "TYPE")]
     to: Option<Type>,
 
-    /// Where the result goes: a file, a directory, or - for stdout
+    /// Where the result goes: a file, a directory, - for stdout, store: or store:NAME
     #[arg(long, short, value_name = "FILE|DIR|-")]
     output: Option<PathBuf>,
 
     #[command(flatten)]
     keys: ConvertKeys,
+
+    #[command(flatten)]
+    store: StoreArgs,
 
     /// Read keys from a file; a flag or a variable goes before a line of it
     /// [default: ~/.config/fxsrv/config.toml where it exists]
@@ -81,6 +97,41 @@ pub(super) struct Args {
     /// Check flags, environment, file, CA and token, say what is found, and end
     #[arg(long)]
     check_config: bool,
+}
+
+/// Which store `store:` is; without a flag as `[files]` has it.
+#[derive(Debug, Clone, clap::Args)]
+struct StoreArgs {
+    /// The store that store: is [default: 127.0.0.1:5002]
+    #[arg(long, env = "FXSRV_STORE", value_name = "HOST:PORT", help_heading = "Store")]
+    store: Option<Address>,
+
+    /// Trust the store by this file: the ca.pem of its certificates
+    #[arg(long, env = "FXSRV_STORE_CA", value_name = "FILE", help_heading = "Store")]
+    store_ca: Option<PathBuf>,
+
+    /// Speak with the store without TLS
+    #[arg(
+        long, env = "FXSRV_STORE_PLAIN", num_args = 0, default_missing_value = "true",
+        value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Store",
+    )]
+    store_plain: Option<bool>,
+
+    /// File with the token to show to the store, where it asks for one
+    #[arg(long, env = "FXSRV_STORE_TOKEN_FILE", value_name = "FILE", help_heading = "Store")]
+    store_token_file: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    fn keys(self) -> FilesKeys {
+        FilesKeys {
+            server: self.store,
+            ca: self.store_ca,
+            plain: self.store_plain,
+            token_file: self.store_token_file,
+            ..FilesKeys::default()
+        }
+    }
 }
 
 /// What a file becomes.
@@ -106,6 +157,12 @@ impl Type {
         }
     }
 
+    /// What a name's ending says.
+    fn of(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        <Self as clap::ValueEnum>::from_str(&extension, true).ok()
+    }
+
     fn extension(self) -> &'static str {
         match self {
             Self::Jpg => "jpg",
@@ -118,7 +175,8 @@ impl Type {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Fail> {
-    let file = config::File::load_for_user(args.config.as_deref())?.convert;
+    let config::File { convert: file, files: store_file, .. } =
+        config::File::load_for_user(args.config.as_deref())?;
     let has_flag_token = args.keys.token_file.is_some();
     let keys = args.keys.clone().or(file.clone());
     logs::start(keys.log.unwrap_or(LogLevel(tracing::Level::ERROR)));
@@ -130,24 +188,64 @@ pub(super) fn run(args: &Args) -> Result<Exit, Fail> {
         args.to.map(options).transpose()?;
         return facts(&keys, &server, driver).map(|()| Exit::Done);
     }
-    // The parser has made sure of it.
-    let to = args.to.ok_or_else(|| Fail::usage("nothing says what the files become"))?;
+    let Plan { to, files, output } = plan(args)?;
+    let output = Output::parse(output, files.len())?;
+    let is_stored = matches!(output, Output::Store | Output::StoreFile(_));
+    let store = if is_stored || files.iter().any(|path| name_in_store(path).is_some()) {
+        let store_keys = args.store.clone().keys().or(store_file);
+        let mut store = transfer::store_config(&store_keys)?;
+        (store.driver, store.limits) = (driver, keys.limits());
+        Some(store)
+    } else {
+        None
+    };
     let job = Job {
         to,
         options: options(to)?,
-        output: Output::parse(args.output.as_deref(), args.files.len())?,
+        output,
         force: keys.force == Some(true),
         body_bytes_max: keys.limits().body_bytes_max,
+        store,
     };
     match server {
-        Server::Remote(config) => convert_all(&job, &args.files, &config),
+        Server::Remote(config) => convert_all(&job, files, &config),
         Server::Local => {
             let (tiers, config) = start_tiers(&keys, driver)?;
-            let converted = convert_all(&job, &args.files, &config);
+            let converted = convert_all(&job, files, &config);
             let stopped = tiers.stop();
             converted.and_then(|exit| stopped.map(|()| exit))
         }
     }
+}
+
+/// Which of the names are files, and where their results go.
+struct Plan<'a> {
+    to: Type,
+    files: &'a [PathBuf],
+    output: Option<&'a Path>,
+}
+
+/// Two names are a file and its result where nothing else says what it becomes, or where the second
+/// is a name in the store that says the same.
+fn plan(args: &Args) -> Result<Plan<'_>, Fail> {
+    let output = args.output.as_deref();
+    if let ([_, result], None) = (&args.files[..], output) {
+        let is_stored = args.files.iter().any(|path| name_in_store(path).is_some());
+        match (args.to, Type::of(result)) {
+            (None, Some(to)) => {
+                return Ok(Plan { to, files: &args.files[..1], output: Some(result) });
+            }
+            (Some(to), Some(said)) if is_stored && to == said => {
+                return Ok(Plan { to, files: &args.files[..1], output: Some(result) });
+            }
+            _ => {}
+        }
+    }
+    let to = args.to.or_else(|| output.and_then(Type::of)).ok_or_else(|| {
+        Fail::usage("nothing says what the files become")
+            .with_hint("give --to jpg, png, webp, pdf or txt, or a result with such an ending")
+    })?;
+    Ok(Plan { to, files: &args.files, output })
 }
 
 fn facts(keys: &ConvertKeys, server: &Server, driver: Driver) -> Result<(), Fail> {
@@ -201,6 +299,8 @@ struct Job {
     output: Output,
     force: bool,
     body_bytes_max: u64,
+    /// The store, where a name is one in it.
+    store: Option<store_client::Config>,
 }
 
 /// How far the files of one command are.
@@ -246,7 +346,7 @@ fn convert_all(job: &Job, files: &[PathBuf], config: &ClientConfig) -> Result<Ex
 }
 
 /// Why a file is not converted, and whether the next ones would fail for the same reason.
-struct Refusal {
+pub(super) struct Refusal {
     fail: Fail,
     is_final: bool,
 }
@@ -280,7 +380,7 @@ async fn convert_one(
     if path.is_dir() {
         return Err(Fail::failed("it is a directory").with_hint("name the files in it").into());
     }
-    let destination = job.output.destination(input, job.to.extension());
+    let destination = job.output.destination(input, job.to.extension())?;
     if destination != Destination::Stdout && tally.written.contains(&destination) {
         let message = format!("{destination} is the result of an earlier file already");
         return Err(Fail::failed(message)
@@ -288,11 +388,26 @@ async fn convert_one(
             .into());
     }
     destination.check(job.force, job.to == Type::Txt)?;
+    let stored = name_in_store(path).transpose()?;
+    if let Some(store) = job.store.as_ref().filter(|_| is_carried(stored.as_ref(), &destination)) {
+        let errand = Errand {
+            target: job.to.target(),
+            options: &job.options,
+            from: stored.map_or(Origin::Path(path), Origin::Store),
+            to: &destination,
+            force: job.force,
+            body_bytes_max: job.body_bytes_max,
+            store,
+        };
+        let start = Instant::now();
+        let connection = open(connection, config).await?;
+        let carried = errand.run(connection, Bar::new(name)).await?;
+        tell(name, &destination, [carried.body_bytes, carried.result_bytes], start);
+        tally.written.push(destination);
+        return Ok(());
+    }
     let body = read(input, job.body_bytes_max)?;
-    let connection = match connection {
-        Some(connection) => connection,
-        None => connection.insert(Connection::connect(config).await?),
-    };
+    let connection = open(connection, config).await?;
     let sent_name = path.file_name().map_or(name.into(), |name| name.to_string_lossy());
     let sent_name = if input.is_some() { &sent_name } else { name };
     let request =
@@ -302,16 +417,32 @@ async fn convert_one(
     bar.clear();
     let answer = answer?;
     destination.save(&answer.bytes, job.force)?;
-    if term::is_terminal() && destination != Destination::Stdout {
-        term::note(&format!(
-            "{name} -> {destination}  {} -> {} in {} ms",
-            term::size(body.len()),
-            term::size(answer.bytes.len()),
-            start.elapsed().as_millis(),
-        ));
-    }
+    tell(name, &destination, [body.len() as u64, answer.bytes.len() as u64], start);
     tally.written.push(destination);
     Ok(())
+}
+
+/// Whether a file passes through rather than being read and written here.
+fn is_carried(stored: Option<&Name>, destination: &Destination) -> bool {
+    stored.is_some() || matches!(destination, Destination::Store(_))
+}
+
+async fn open<'a>(
+    connection: &'a mut Option<Connection>,
+    config: &ClientConfig,
+) -> Result<&'a mut Connection, ClientError> {
+    Ok(match connection {
+        Some(connection) => connection,
+        None => connection.insert(Connection::connect(config).await?),
+    })
+}
+
+fn tell(name: &str, destination: &Destination, [before, after]: [u64; 2], start: Instant) {
+    if term::is_terminal() && *destination != Destination::Stdout {
+        let (before, after) = (term::size(before), term::size(after));
+        let ms = start.elapsed().as_millis();
+        term::note(&format!("{name} -> {destination}  {before} -> {after} in {ms} ms"));
+    }
 }
 
 fn is_stdin(path: &Path) -> bool {

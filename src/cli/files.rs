@@ -124,7 +124,9 @@ pub(super) fn put(args: PutArgs) -> Result<Exit, Fail> {
                 None => own_name(path)?,
             };
             let stored = match Name::parse(name.as_bytes()) {
-                Ok(name) => transfer::put(&mut session, path, &name).await,
+                Ok(name) => transfer::put(&mut session, path, &name)
+                    .await
+                    .map_err(|fail| of_pattern(fail, name.as_str())),
                 Err(error) => Err(error.into()),
             };
             if report.tell("put", &name, started, stored)? {
@@ -157,7 +159,9 @@ pub(super) fn get(args: GetArgs) -> Result<Exit, Fail> {
                         Some(output) => output.clone(),
                         None => PathBuf::from(name.as_str()),
                     };
-                    transfer::get(&mut session, &name, &path, args.force).await
+                    transfer::get(&mut session, &name, &path, args.force)
+                        .await
+                        .map_err(|fail| of_pattern(fail, name.as_str()))
                 }
                 Err(error) => Err(error.into()),
             };
@@ -244,6 +248,17 @@ fn own_name(path: &Path) -> Result<String, Fail> {
         Fail::failed(format!("{} has no name that a store can keep", path.display()))
             .with_hint("give it one with --as NAME")
     })
+}
+
+/// A name that a shell would have expanded is taken as it stands.
+fn of_pattern(fail: Fail, name: &str) -> Fail {
+    if fail.hint.is_some() || !name.contains(['*', '?', '[']) {
+        return fail;
+    }
+    fail.with_hint(
+        "it is taken as it stands: the shell found nothing to put in its place, and a store cannot \
+         list its names",
+    )
 }
 
 /// Says what became of each file.

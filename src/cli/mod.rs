@@ -9,6 +9,7 @@ mod bucket;
 #[cfg(not(feature = "s3"))]
 #[path = "no_bucket.rs"]
 mod bucket;
+mod carry;
 mod certs;
 mod convert;
 mod fail;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::fail::Fail;
 use super::term;
+use crate::store::Name;
 
 /// A new file's mode before the umask takes its part.
 const FILE_MODE: u32 = 0o666;
@@ -16,6 +17,8 @@ const FILE_MODE: u32 = 0o666;
 pub(super) enum Destination {
     Stdout,
     File(PathBuf),
+    /// A file of the store.
+    Store(Name),
 }
 
 /// What `-o` says.
@@ -26,12 +29,37 @@ pub(super) enum Output {
     Stdout,
     Dir(PathBuf),
     File(PathBuf),
+    /// The store, under the name of each input.
+    Store,
+    StoreFile(Name),
+}
+
+/// What an address in the store begins with.
+const STORE: &str = "store:";
+
+/// The name that an address says, where it is one in the store. A file here of such a name is
+/// `./store:name`.
+pub(super) fn name_in_store(path: &Path) -> Option<Result<Name, Fail>> {
+    let name = path.to_str()?.strip_prefix(STORE)?;
+    Some(Name::parse(name.as_bytes()).map_err(|error| Fail::from(error).of(STORE)))
 }
 
 impl Output {
     /// A directory is one that exists, or a name that ends with a slash.
     pub(super) fn parse(flag: Option<&Path>, inputs: usize) -> Result<Self, Fail> {
         let Some(path) = flag else { return Ok(Self::Beside) };
+        if path == Path::new(STORE) {
+            return Ok(Self::Store);
+        }
+        if let Some(name) = name_in_store(path) {
+            return match inputs {
+                0..=1 => name.map(Self::StoreFile),
+                _ => {
+                    Err(Fail::usage(format!("{inputs} files cannot all become {}", path.display()))
+                        .with_hint("with -o store: each goes there under its own name"))
+                }
+            };
+        }
         if path == Path::new("-") {
             return match inputs {
                 0..=1 => Ok(Self::Stdout),
@@ -61,9 +89,19 @@ impl Output {
     }
 
     /// Where the result of one input goes; `input` is `None` for stdin.
-    pub(super) fn destination(&self, input: Option<&Path>, extension: &str) -> Destination {
+    pub(super) fn destination(
+        &self,
+        input: Option<&Path>,
+        extension: &str,
+    ) -> Result<Destination, Fail> {
         let renamed = |path: &Path| path.with_extension(extension);
-        match (self, input) {
+        let stored = input.and_then(name_in_store).transpose()?;
+        // From here on a file of the store is its name.
+        let input = stored.as_ref().map_or(input, |name| Some(Path::new(name.as_str())));
+        Ok(match (self, input) {
+            (Self::StoreFile(name), _) => Destination::Store(name.clone()),
+            (Self::Store, input) => store_name(&renamed(input.unwrap_or("stdin".as_ref())))?,
+            (Self::Beside, Some(input)) if stored.is_some() => store_name(&renamed(input))?,
             (Self::Stdout, _) | (Self::Beside, None) => Destination::Stdout,
             (Self::File(path), _) => Destination::File(path.clone()),
             (Self::Beside, Some(input)) => Destination::File(renamed(input)),
@@ -71,8 +109,19 @@ impl Output {
                 let name = input.and_then(Path::file_name).unwrap_or("stdin".as_ref());
                 Destination::File(dir.join(renamed(Path::new(name))))
             }
-        }
+        })
     }
+}
+
+/// A file of the store, under the last component of a path.
+fn store_name(path: &Path) -> Result<Destination, Fail> {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    Name::parse(name).map(Destination::Store).map_err(|error| {
+        let shown = path.display();
+        Fail::from(error)
+            .of(&format!("{STORE}{shown}"))
+            .with_hint("name the result with -o store:NAME")
+    })
 }
 
 impl Destination {
@@ -83,7 +132,7 @@ impl Destination {
                 Err(Fail::usage("the result is binary, and stdout is a terminal")
                     .with_hint("name a file with -o FILE, or send stdout somewhere else"))
             }
-            Self::Stdout => Ok(()),
+            Self::Stdout | Self::Store(_) => Ok(()),
             Self::File(path) => match path.symlink_metadata() {
                 Ok(_) if path.is_dir() => {
                     Err(Fail::failed(format!("{} is a directory", path.display())))
@@ -123,6 +172,7 @@ impl std::fmt::Display for Destination {
         match self {
             Self::Stdout => f.write_str("stdout"),
             Self::File(path) => path.display().fmt(f),
+            Self::Store(name) => write!(f, "{STORE}{name}"),
         }
     }
 }
@@ -155,21 +205,39 @@ mod tests {
 
     #[test]
     fn a_result_lies_beside_its_input() {
-        let name = |input: &str| Output::Beside.destination(Some(Path::new(input)), "jpg");
+        let name = |input: &str| Output::Beside.destination(Some(Path::new(input)), "jpg").unwrap();
         assert_eq!(name("a.png"), file("a.jpg"));
         assert_eq!(name("dir.d/a"), file("dir.d/a.jpg"));
         assert_eq!(name("a.tar.png"), file("a.tar.jpg"));
         assert_eq!(name(".hidden"), file(".hidden.jpg"));
-        assert_eq!(Output::Beside.destination(None, "jpg"), Destination::Stdout);
+        assert_eq!(Output::Beside.destination(None, "jpg").unwrap(), Destination::Stdout);
     }
 
     #[test]
     fn a_directory_takes_the_name_of_the_input() {
         let dir = tempfile::tempdir().unwrap();
         let output = Output::parse(Some(dir.path()), 3).unwrap();
-        let name = |input| output.destination(input, "webp");
+        let name = |input| output.destination(input, "webp").unwrap();
         assert_eq!(name(Some(Path::new("x/a.png"))), file(dir.path().join("a.webp")));
         assert_eq!(name(None), file(dir.path().join("stdin.webp")));
+    }
+
+    #[test]
+    fn addresses_in_the_store_are_names() {
+        let stored = |name: &str| Destination::Store(Name::parse(name.as_bytes()).unwrap());
+        let at = |output: Option<&str>, input: &str| {
+            let output = Output::parse(output.map(Path::new), 1).unwrap();
+            output.destination(Some(Path::new(input)), "pdf")
+        };
+        assert_eq!(at(None, "store:a.txt").unwrap(), stored("a.pdf"));
+        assert_eq!(at(Some("store:"), "dir/a.txt").unwrap(), stored("a.pdf"));
+        assert_eq!(at(Some("store:b"), "dir/a.txt").unwrap(), stored("b"));
+        assert_eq!(at(Some("b.pdf"), "store:a.txt").unwrap(), file("b.pdf"));
+        assert_eq!(at(None, "./store:a.txt").unwrap(), file("./store:a.pdf"));
+        assert!(at(None, "store:a/b").is_err());
+        let long = format!("store:{}.t", "x".repeat(29));
+        assert!(at(None, &long).unwrap_err().message.contains("over the limit"));
+        assert!(Output::parse(Some(Path::new("store:b")), 2).is_err());
     }
 
     #[test]

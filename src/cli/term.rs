@@ -63,7 +63,7 @@ pub(super) fn quote(word: &str) -> String {
 }
 
 /// Bytes, as people say them.
-pub(super) fn size(bytes: usize) -> String {
+pub(super) fn size(bytes: u64) -> String {
     // A size in three digits needs no more precision than a double has.
     #[allow(clippy::cast_precision_loss)]
     let value = bytes as f64;

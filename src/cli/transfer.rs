@@ -3,7 +3,9 @@
 use std::fs::{File, Permissions};
 use std::io::{self, IsTerminal as _, Seek as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use super::fail::Fail;
 use super::progress::Bar;
@@ -13,7 +15,7 @@ use crate::config::FilesKeys;
 use crate::io::Driver;
 use crate::store::Name;
 use crate::store_client::{Config, Connection, Moved, StoreClientError};
-use crate::tls::{ClientTls, Roots, Trust, Versions};
+use crate::tls::{ClientTls, Identity, Roots, Trust, Versions};
 
 const PORT: u16 = 5002;
 
@@ -41,27 +43,7 @@ pub(super) enum Ask<'a> {
 impl Session {
     /// Where the store is, by its keys; nothing is sent yet.
     pub(super) fn new(keys: &FilesKeys) -> Result<Self, Fail> {
-        let server = match &keys.server {
-            Some(server) => server.clone(),
-            None => std::net::SocketAddr::from(([127, 0, 0, 1], PORT)).into(),
-        };
-        let tls = match (&keys.ca, keys.plain) {
-            (_, Some(true)) => None,
-            (Some(ca), _) => {
-                let roots = Roots::load(ca)?;
-                Some(ClientTls::new(Trust::Roots(&roots), None, Versions::Tls12And13)?)
-            }
-            (None, _) => {
-                return Err(Fail::usage(format!("nothing says whom to trust as {server}"))
-                    .with_hint(
-                        "give --ca FILE, the ca.pem of the store's certificates, or --plain",
-                    ));
-            }
-        };
-        let token = keys.token_file.as_deref().map(serve::load_token).transpose()?;
-        let driver = serve::choose_driver(keys.io)?;
-        let config = Config { server, tls, token, limits: keys.limits(), driver };
-        Ok(Self { config, connection: None })
+        Ok(Self { config: store_config(keys)?, connection: None })
     }
 
     /// Asks, over a new connection where there is none. A connection that breaks off is opened again
@@ -113,6 +95,39 @@ impl Session {
         if let Some(connection) = self.connection {
             connection.close().await;
         }
+    }
+}
+
+/// Where the store is, by its keys.
+pub(super) fn store_config(keys: &FilesKeys) -> Result<Config, Fail> {
+    let server = match &keys.server {
+        Some(server) => server.clone(),
+        None => std::net::SocketAddr::from(([127, 0, 0, 1], PORT)).into(),
+    };
+    let tls = match (&keys.ca, keys.plain) {
+        (_, Some(true)) => None,
+        (Some(ca), _) => {
+            let (roots, identity) = (Roots::load(ca)?, identity(keys)?);
+            let trust = Trust::Roots(&roots);
+            Some(ClientTls::new(trust, identity.as_ref(), Versions::Tls12And13)?)
+        }
+        (None, _) => {
+            return Err(Fail::usage(format!("nothing says whom to trust as {server}"))
+                .with_hint("give --ca FILE, the ca.pem of the store's certificates, or --plain"));
+        }
+    };
+    let token = keys.token_file.as_deref().map(serve::load_token).transpose()?;
+    let driver = serve::choose_driver(keys.io)?;
+    Ok(Config { server, tls, token, limits: keys.limits(), driver })
+}
+
+/// What is shown to a store that asks for a certificate.
+fn identity(keys: &FilesKeys) -> Result<Option<Identity>, Fail> {
+    match (&keys.cert, &keys.key) {
+        (Some(cert), Some(key)) => Ok(Some(Identity::load(cert, key)?)),
+        (None, None) => Ok(None),
+        _ => Err(Fail::usage("a certificate and its key are shown together")
+            .with_hint("give both --cert FILE and --key FILE, or neither")),
     }
 }
 
@@ -190,36 +205,70 @@ pub(super) async fn get(
     to: &Path,
     force: bool,
 ) -> Result<u64, Fail> {
-    let cannot = |error: io::Error| Fail::failed(format!("cannot write {}: {error}", to.display()));
-    let is_stdout = to == Path::new("-");
-    if !is_stdout && !force && to.symlink_metadata().is_ok() {
-        return Err(exists(to));
-    }
-    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let dir = if is_stdout { std::env::temp_dir() } else { dir.to_owned() };
-    let mut file = tempfile::Builder::new()
-        .prefix(".fxsrv-")
-        .permissions(Permissions::from_mode(if is_stdout { 0o600 } else { FILE_MODE }))
-        .tempfile_in(dir)
-        .map_err(cannot)?;
+    let mut landing = Landing::open(to, force)?;
     let mut bar = Bar::new(name.as_str());
     let mut progress =
         |moved: Moved| bar.update(Progress::Downloading { got: moved.bytes, total: moved.total });
-    let asked = session.ask(Ask::Get { name, sink: file.as_file_mut() }, &mut progress).await;
+    let asked = session.ask(Ask::Get { name, sink: landing.file() }, &mut progress).await;
     bar.clear();
     asked?;
-    let bytes = file.as_file().metadata().map_err(cannot)?.len();
-    if is_stdout {
-        file.as_file_mut().rewind().map_err(cannot)?;
-        copy_out(file.as_file_mut())?;
-    } else {
-        let saved = if force { file.persist(to) } else { file.persist_noclobber(to) };
-        saved.map_err(|error| match error.error.kind() {
-            io::ErrorKind::AlreadyExists => exists(to),
-            _ => cannot(error.error),
-        })?;
+    landing.land()
+}
+
+/// Where a file arrives before it has its name: beside the name, or, for stdout, where temporary
+/// files lie. Dropped, it is gone.
+pub(super) struct Landing {
+    file: NamedTempFile,
+    to: PathBuf,
+    force: bool,
+}
+
+impl Landing {
+    /// `to` is a path, or `-` for stdout.
+    pub(super) fn open(to: &Path, force: bool) -> Result<Self, Fail> {
+        let is_stdout = to == Path::new("-");
+        if !is_stdout && !force && to.symlink_metadata().is_ok() {
+            return Err(exists(to));
+        }
+        let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = if is_stdout { std::env::temp_dir() } else { dir.to_owned() };
+        let file = tempfile::Builder::new()
+            .prefix(".fxsrv-")
+            .permissions(Permissions::from_mode(if is_stdout { 0o600 } else { FILE_MODE }))
+            .tempfile_in(dir)
+            .map_err(|error| cannot_write(to, &error))?;
+        Ok(Self { file, to: to.to_owned(), force })
     }
-    Ok(bytes)
+
+    /// What the bytes are written to.
+    pub(super) fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Gives it its name, and says how large it is.
+    pub(super) fn land(mut self) -> Result<u64, Fail> {
+        let cannot = |error: io::Error| cannot_write(&self.to, &error);
+        let bytes = self.file.as_file().metadata().map_err(cannot)?.len();
+        if self.to == Path::new("-") {
+            self.file.as_file_mut().rewind().map_err(cannot)?;
+            copy_out(self.file.as_file_mut())?;
+            return Ok(bytes);
+        }
+        let saved = if self.force {
+            self.file.persist(&self.to)
+        } else {
+            self.file.persist_noclobber(&self.to)
+        };
+        saved.map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => exists(&self.to),
+            _ => cannot_write(&self.to, &error.error),
+        })?;
+        Ok(bytes)
+    }
+}
+
+fn cannot_write(to: &Path, error: &io::Error) -> Fail {
+    Fail::failed(format!("cannot write {}: {error}", to.display()))
 }
 
 /// A reader that has left has seen enough.

@@ -5,10 +5,12 @@
 
 mod connection;
 mod error;
+mod passing;
 mod streamed;
 
 pub use connection::Connection;
 pub use error::StoreClientError;
+pub use passing::{Download, Upload};
 
 use crate::auth::Token;
 use crate::client::Address;

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import unittest
@@ -54,6 +55,33 @@ class Clients(Store):
                     store.end()
                     shutil.rmtree(self.root)
                     self.root.mkdir()
+
+    def test_requests_may_come_in_any_number_of_sends(self):
+        for io in harness.DRIVERS:
+            with self.subTest(io=io):
+                store = self.start_store("--io", io)
+                with Client(store.address()) as client:
+                    # Each field in a send of its own, and a length that counts a NUL.
+                    for field in (b"\x09", b"file.txt\0", b"\0\0\0\x0c", b"hello ", b"world\n"):
+                        client.socket.sendall(field)
+                    self.assertEqual(client.socket.recv(2048), b"\0")
+                    client.socket.sendall(b"\x29file.txt\0")
+                    self.assertEqual(
+                        client.socket.recv(2048), b"\x28file.txt\0\0\0\x0chello world\n")
+                    client.socket.sendall(b"\x9f")
+                    self.assertEqual(client.help(), "bye change get help put summary")
+                    client.socket.recv(2048)
+                with Client(store.address()) as client:
+                    client.socket.sendall(b"\x01a\0\0\0\1x\x21a\x41a\x01b\x21b\x21a")
+                    client.socket.shutdown(socket.SHUT_WR)
+                    answers = b""
+                    while more := client.socket.recv(2048):
+                        answers += more
+                    self.assertEqual(
+                        answers, b"\0\x21a\0\0\0\1x\0\x21b\0\0\0\1x\x60")
+                store.end()
+                shutil.rmtree(self.root)
+                self.root.mkdir()
 
     def test_numbers_are_written_as_python_writes_them(self):
         numbers = random.Random(7)
