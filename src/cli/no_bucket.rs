@@ -10,7 +10,8 @@ use crate::config::StoreKeys;
 use crate::limits::StoreLimits;
 use crate::store::{Finding, Name};
 
-/// There is none.
+/// There is none: `address` has no value, and nobody reads the rest.
+#[allow(dead_code)]
 pub(super) struct BucketWish {
     pub(super) address: Infallible,
     pub(super) endpoint: Option<String>,
