@@ -57,7 +57,8 @@ mod tests {
         assert_eq!(ages.oldest(), Duration::ZERO);
         let first = ages.begin();
         let second = ages.begin();
-        assert!(ages.oldest() >= ages.lock().since[&1].elapsed());
+        let younger = ages.lock().since[&1].elapsed();
+        assert!(ages.oldest() >= younger);
         drop(first);
         assert_eq!(ages.lock().since.keys().collect::<Vec<_>>(), [&1]);
         drop(second);
