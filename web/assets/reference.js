@@ -165,6 +165,8 @@ function curl({ method, path, parameters, requestBody, security }) {
   return `${words.join(" \\\n  ")} \\\n  '${location.origin}${filled}${query ? `?${query}` : ""}'`;
 }
 
+let commands = 0;
+
 function shell(text) {
   const copy = button({ text: "Copy", kind: "small", onclick: async () => {
     try {
@@ -178,6 +180,8 @@ function shell(text) {
     }
     setTimeout(() => (copy.textContent = "Copy"), 1500);
   } });
-  const code = h("pre", { tabindex: "0", role: "region", "aria-label": "Command" }, text);
+  // Whoever goes from region to region tells them apart by name, so each has its own.
+  commands += 1;
+  const code = h("pre", { tabindex: "0", role: "region", "aria-label": `Command ${commands}` }, text);
   return h("div", { class: "shell" }, code, copy);
 }
