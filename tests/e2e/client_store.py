@@ -28,7 +28,7 @@ class Client:
         return bytes([op << 5 | len(name)]) + name
 
     def _code(self):
-        return self.socket.recv(1)[0] >> 5
+        return self.exactly(1)[0] >> 5
 
     def put(self, name, data):
         """Stores data, and returns the answer's upper three bits: 0 is done."""
@@ -67,7 +67,17 @@ class Client:
     def help(self):
         """What the store knows, asked as in the earlier edition."""
         self.socket.sendall(b"\x60")
-        return self.socket.recv(2048)[1:].decode()
+        return self.exactly(self.exactly(1)[0] & 31).decode()
+
+    def exactly(self, size):
+        """So many bytes, in however many pieces they come."""
+        data = b""
+        while len(data) < size:
+            more = self.socket.recv(size - len(data))
+            if not more:
+                raise EOFError(f"{len(data)} of {size} bytes")
+            data += more
+        return data
 
     def bye(self):
         """Takes leave as some clients do: a request, and no wait for its answer."""

@@ -175,6 +175,16 @@ class Server:
                 pass
         return found
 
+    def holds(self, client):
+        """Whether it has accepted this connection of ours over IPv4."""
+        (_, server_port), (_, client_port) = client.getpeername(), client.getsockname()
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            ports = [int(fields[side].rpartition(":")[2], 16) for side in (1, 2)]
+            if ports == [server_port, client_port]:
+                return f"socket:[{fields[9]}]" in self.fds().values()
+        return False
+
     def cpu_s(self):
         """CPU time that it has used, all threads together."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()

@@ -96,10 +96,9 @@ class Signals(harness.Case):
         for io in harness.DRIVERS:
             with self.subTest(io=io):
                 _, master, address = self.start_tiers(io)
-                fds = len(master.fds())
-                with socket.create_connection(address):
+                with socket.create_connection(address) as silent:
                     harness.eventually(
-                        "the connection is accepted", lambda: len(master.fds()) > fds)
+                        "the connection is accepted", lambda: master.holds(silent))
                     master.signal(signal.SIGTERM)
                     self.assertEqual(master.wait(AT_ONCE_S), 0)
 

@@ -64,13 +64,14 @@ class Clients(Store):
                     # Each field in a send of its own, and a length that counts a NUL.
                     for field in (b"\x09", b"file.txt\0", b"\0\0\0\x0c", b"hello ", b"world\n"):
                         client.socket.sendall(field)
-                    self.assertEqual(client.socket.recv(2048), b"\0")
+                    self.assertEqual(client.exactly(1), b"\0")
                     client.socket.sendall(b"\x29file.txt\0")
-                    self.assertEqual(
-                        client.socket.recv(2048), b"\x28file.txt\0\0\0\x0chello world\n")
-                    client.socket.sendall(b"\x9f")
-                    self.assertEqual(client.help(), "bye change get help put summary")
-                    client.socket.recv(2048)
+                    expected = b"\x28file.txt\0\0\0\x0chello world\n"
+                    self.assertEqual(client.exactly(len(expected)), expected)
+                    # A length that help has no use for, and help in the manner of an earlier edition.
+                    client.socket.sendall(b"\x9f\x60")
+                    expected = 2 * b"\xdfbye change get help put summary"
+                    self.assertEqual(client.exactly(len(expected)), expected)
                 with Client(store.address()) as client:
                     client.socket.sendall(b"\x01a\0\0\0\1x\x21a\x41a\x01b\x21b\x21a")
                     client.socket.shutdown(socket.SHUT_WR)
