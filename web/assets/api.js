@@ -2,8 +2,11 @@
 
 let token = "";
 const listeners = new Set();
+let tellKnown;
 
 export const session = {
+  /** Settles once the server has said what it takes; what needs that waits for it. */
+  known: new Promise((resolve) => (tellKnown = resolve)),
   info: null,
   formats: [],
   options: new Map(),
@@ -92,6 +95,7 @@ export async function load() {
   session.info = info;
   session.formats = formats.formats;
   session.options = new Map(formats.options.map((option) => [option.name, option]));
+  tellKnown();
 }
 
 export const formatOf = (media) => session.formats.find((format) => format.media_types.includes(media)) ?? null;
@@ -103,26 +107,34 @@ export function formatByName(name) {
   return session.formats.find((format) => format.extensions.includes(extension)) ?? null;
 }
 
+/** Sends one file to be converted, and takes the result. */
+export function convert(file, { media, to, options }, hear) {
+  const { done, abort } = send("POST", `/v1/convert?${new URLSearchParams({ to, ...options })}`, file, media, hear);
+  return { done: done.then((xhr) => ({ blob: xhr.response, ms: convertMs(xhr) })), abort };
+}
+
+/** Sends one file to be kept under `path`. */
+export const put = (path, file, onsent) => send("PUT", path, file, "application/octet-stream", { onsent }).done;
+
 /**
- * Sends one file and takes the result. XMLHttpRequest, since it alone tells how much of an upload
- * has left; the body is read from the blob as it goes, and the result becomes a blob again.
+ * A file on its way. XMLHttpRequest, since it alone tells how much of an upload has left; the body is
+ * read from the blob as it goes, and the answer becomes a blob again.
  */
-export function convert(file, { media, to, options }, { onsent, onwait, onreceived }) {
+function send(method, path, file, media, { onsent, onwait, onreceived }) {
   const xhr = new XMLHttpRequest();
-  const query = new URLSearchParams({ to, ...options });
   const done = new Promise((resolve, reject) => {
-    xhr.open("POST", `/v1/convert?${query}`);
+    xhr.open(method, path);
     xhr.responseType = "blob";
     xhr.setRequestHeader("Content-Type", media);
     for (const [name, value] of Object.entries(authorization())) xhr.setRequestHeader(name, value);
     xhr.upload.addEventListener("progress", (event) => onsent(event.loaded));
-    xhr.upload.addEventListener("load", () => onwait());
-    xhr.addEventListener("progress", (event) => onreceived(event.loaded, event.lengthComputable ? event.total : 0));
+    xhr.upload.addEventListener("load", () => onwait?.());
+    xhr.addEventListener("progress", (event) => onreceived?.(event.loaded, event.lengthComputable ? event.total : 0));
     xhr.addEventListener("abort", () => reject(new DOMException("cancelled", "AbortError")));
     xhr.addEventListener("error", () => reject(gone()));
     xhr.addEventListener("load", async () => {
       setOnline(true);
-      if (xhr.status === 200) resolve({ blob: xhr.response, ms: convertMs(xhr) });
+      if (xhr.status < 300) resolve(xhr);
       else reject(problemOf(xhr.status, await xhr.response.text(), (name) => xhr.getResponseHeader(name)));
     });
     xhr.send(file);

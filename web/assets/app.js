@@ -21,6 +21,10 @@ let asks = 0;
 session.checkToken = checkToken;
 takeTokenFromAddress();
 openTheme();
+// Files may come before the server has answered: without this, the browser would leave the page for
+// one that is dropped early.
+openConvert();
+show(false);
 onOnline(drawLink);
 byId("lock").addEventListener("click", () => askToken({ wrong: false, check: checkToken }));
 addEventListener("hashchange", () => show(true));
@@ -35,7 +39,6 @@ async function connect() {
     setOnline(false);
     setTimeout(connect, ASK_MS[Math.min(asks, ASK_MS.length - 1)]);
     asks += 1;
-    if (!isOpen) show(false);
     return;
   }
   asks = 0;
@@ -44,14 +47,11 @@ async function connect() {
   document.querySelector("[data-view=store]").hidden = !info.store.available;
   document.querySelector("[data-view=status]").hidden = info.fleet === false;
   drawLock();
-  if (!isOpen) {
-    isOpen = true;
-    openConvert();
-    openStore();
-    show(false);
-  } else {
-    drawAbout();
-  }
+  drawAbout();
+  if (isOpen) return;
+  isOpen = true;
+  openStore();
+  show(false);
 }
 
 function drawLink(online) {

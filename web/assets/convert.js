@@ -60,11 +60,10 @@ const acts = {
 /** What a result was made with, to tell whether the settings have changed since. */
 const key = (job) => JSON.stringify(settings.sent(job));
 
-/** Connects the view with the page; called once, when the server has said what it can. */
+/** Connects the view with the page; called once, before the server has said what it can. */
 export function openConvert() {
   byId("drop-art").append(dropArt());
   byId("clear").addEventListener("click", clear);
-  drawAbout();
   collect({ add, isActive: () => !view().hidden });
   onOnline((online) => online && draw());
   draw();
@@ -105,6 +104,9 @@ async function addOne(file) {
   } catch {
     found = { media: null, label: "cannot be read" };
   }
+  await session.known;
+  // It may have left the list meanwhile.
+  if (!cards.has(job)) return;
   queue.found(job, found, formatOf(found.media));
   card.looked();
   draw();
@@ -198,7 +200,7 @@ function drawActions(jobs) {
   const retryOnly = open.length > 0 && open.every((job) => job.state === "failed" || job.state === "cancelled");
   replace(
     bar,
-    h("p", { class: "actions-text" }, h("b", {}, headline({ jobs, done, pending, failed, open })), balance({ done, pending, failed })),
+    h("p", { class: "actions-text" }, h("b", {}, headline({ jobs, done, pending, failed, open })), balance({ done, pending, failed, open })),
     h(
       "div",
       { class: "actions-buttons" },
@@ -216,17 +218,18 @@ function headline({ jobs, done, pending, failed, open }) {
   if (done.length) parts.push(`${count(done.length, "file")} converted`);
   if (failed.length) parts.push(`${failed.length} failed`);
   if (parts.length) return parts.join(", ");
-  return open.length ? `${count(open.length, "file")} ready` : jobs.some((job) => job.state === "looking") ? "Looking at the files" : "Nothing to convert";
+  return open.length ? `${count(open.length, "file")} ready` : !session.info ? "Waiting for the server" : jobs.some((job) => job.state === "looking") ? "Looking at the files" : "Nothing to convert";
 }
 
-function balance({ done, pending, failed }) {
+function balance({ done, pending, failed, open }) {
   if (done.length > 0) {
     const before = done.reduce((sum, job) => sum + job.file.size, 0);
     const after = done.reduce((sum, job) => sum + job.result.blob.size, 0);
     return `${bytes(before)} → ${bytes(after)}, ${saving(before, after)}`;
   }
   if (pending.length > 0) return `${bytes(pending.reduce((sum, job) => sum + job.file.size, 0))} on the way`;
-  return failed.length > 0 ? "The reason stands beside each file." : "Change what each becomes, or go ahead.";
+  if (failed.length > 0) return "The reason stands beside each file.";
+  return open.length > 0 ? "Change what each becomes, or go ahead." : "";
 }
 
 async function takeAll(done, pressed) {

@@ -1,6 +1,6 @@
 // The store view: files that the server keeps, for those that ask for it by name.
 
-import { json, request, session } from "./api.js";
+import { json, put, request, session } from "./api.js";
 import { problemBox } from "./card.js";
 import { askToken, needsToken } from "./dialog.js";
 import { button, byId, download, h, icon, replace, say } from "./dom.js";
@@ -49,6 +49,7 @@ function frame() {
       h("div", { class: "view-tools" }, listable && button({ text: "Refresh", name: "again", onclick: () => refresh(true) }), button({ text: "Store files", name: "up", kind: "primary", id: "store-put", onclick: () => input.click() }), input),
     ),
     h("div", { id: "store-problem", role: "alert" }),
+    h("p", { id: "store-way", class: "muted fine" }),
     !listable && h("div", { class: "ask" }, h("div", { class: "field" }, h("label", { for: "store-name" }, "Name"), name), button({ text: "Get", name: "down", onclick: named(take) }), button({ text: "Summary", name: "chart", onclick: named((one) => (remember(one), summary(one))) })),
     h("div", { id: "store-list", class: "panel rows" }),
   );
@@ -90,10 +91,13 @@ async function putAll(chosen) {
   for (const file of chosen) {
     await guarded(async () => {
       checkName(file.name);
-      await request(path(file.name), { method: "PUT", body: file, headers: { "Content-Type": "application/octet-stream" } });
-      remember(file.name, { size: file.size, modified: new Date().toISOString() });
+      const shown = (sent) => (byId("store-way").textContent = `Storing ${file.name}, ${bytes(sent)} of ${bytes(file.size)}`);
+      shown(0);
+      await put(path(file.name), file, shown);
+      remember(file.name, { size: file.size, modified: Date.now() });
       say(`${file.name} stored`);
     });
+    byId("store-way").textContent = "";
   }
   if (session.info.store.listable) await refresh();
 }
@@ -143,7 +147,8 @@ function rename(name) {
 
 const summary = (name) =>
   guarded(async () => {
-    const { max, min, mean } = await json(`${path(name)}/summary`);
+    // They come as text, since a reader of JSON would round them; for a chart that is near enough.
+    const { max, min, mean } = Object.fromEntries(Object.entries(await json(`${path(name)}/summary`)).map(([key, text]) => [key, Number(text)]));
     const { values, isCut } = await readNumbers(name);
     const figure = (label, value) => h("div", { class: "number" }, h("dt", {}, label), h("dd", {}, number(value)));
     const node = h(
@@ -217,8 +222,5 @@ function row(file) {
   );
 }
 
-/** Times come as RFC 3339 or as seconds since 1970. */
-function when(modified) {
-  const date = new Date(typeof modified === "number" ? modified * 1000 : modified);
-  return Number.isNaN(date.getTime()) ? "" : date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-}
+/** Times are milliseconds since 1970. */
+const when = (modified) => new Date(modified).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
