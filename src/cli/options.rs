@@ -1,8 +1,14 @@
 //! Conversion options of flags and files, in the words of the wire.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
 use super::fail::Fail;
 use crate::config::ConvertKeys;
-use crate::convert::Target;
+use crate::convert::{Password, Target};
 use crate::wire::{Operation, RequestOptions};
 
 /// Every operation with options.
@@ -13,6 +19,9 @@ const OPERATIONS: [Operation; 5] = [
     Operation::Convert(Target::Pdf),
     Operation::Convert(Target::Text),
 ];
+
+/// Far above any password; whatever else the file is, it is not read whole.
+const PASSWORD_FILE_BYTES_MAX: u64 = 4096;
 
 /// What flags, and below them the file, ask of `operation`.
 ///
@@ -35,8 +44,30 @@ pub(super) fn request_options(
             lines.push((key, value));
         }
     }
+    let password = flags.password_file.as_ref().or(file.password_file.as_ref());
+    let password = password.map(|path| read_password(path)).transpose()?;
     let lines: Vec<_> = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    Ok(RequestOptions::parse(lines.concat().as_bytes(), operation)?)
+    let mut options = RequestOptions::parse(lines.concat().as_bytes(), operation)?;
+    options.convert.password = password;
+    Ok(options)
+}
+
+/// The first line of a file. What is wrong with it is said without it.
+fn read_password(path: &Path) -> Result<Password, Fail> {
+    let shown = path.display();
+    let mut text = Zeroizing::new(String::new());
+    File::open(path)
+        .and_then(|file| file.take(PASSWORD_FILE_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|error| Fail::usage(format!("cannot read the password file {shown}: {error}")))?;
+    let line = text.lines().next().unwrap_or_default();
+    Password::new(line).ok_or_else(|| {
+        Fail::usage(format!(
+            "the first line of the password file {shown} has {} bytes: a password has 1 to {}, \
+             none of them a control character",
+            line.len(),
+            Password::BYTES_MAX
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -86,6 +86,10 @@ keys! {
         #[arg(long, env = "FXSRV_LAYOUT", value_name = "HOW", help_heading = "Documents")]
         layout: String,
 
+        /// PDF to text: file whose first line is the password of an encrypted PDF
+        #[arg(long, env = "FXSRV_PASSWORD_FILE", value_name = "FILE", help_heading = "Documents")]
+        password_file: PathBuf,
+
         /// What carries input and output: `uring` or `epoll`. Without it io_uring is taken where the
         /// kernel grants it, else epoll
         #[arg(long, env = "FXSRV_IO", value_name = "DRIVER", help_heading = "Limits")]

@@ -15,7 +15,7 @@ mod text_to_pdf;
 pub use detect::{SourceType, detect};
 pub use error::{Error, ErrorKind};
 pub use options::{
-    Background, Metadata, Options, Orient, PageSize, PdfLayout, Quality, TextLayout,
+    Background, Metadata, Options, Orient, PageSize, Password, PdfLayout, Quality, TextLayout,
 };
 
 use crate::limits::ConvertLimits;

@@ -1,5 +1,9 @@
 //! What a caller may ask of a conversion, as types that hold only what is allowed.
 
+use std::fmt;
+
+use zeroize::Zeroizing;
+
 /// Quality of a lossy picture, 1 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quality(u8);
@@ -83,6 +87,34 @@ pub enum TextLayout {
     Physical,
 }
 
+/// What opens an encrypted document. It is wiped when it is dropped, and never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// The longest that the PDF standard counts, in bytes (ISO 32000-2, 7.6.4.3.3).
+    pub const BYTES_MAX: usize = 127;
+
+    /// `None` where it is empty, longer than [`Self::BYTES_MAX`], or has a control character.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = (1..=Self::BYTES_MAX).contains(&text.len());
+        (fits && !text.chars().any(char::is_control)).then(|| Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The password itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Password(..)")
+    }
+}
+
 /// All that a request may set; every field has the default of the wire specification.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
@@ -106,4 +138,6 @@ pub struct Options {
     pub pdf_layout: PdfLayout,
     /// Order of the text of a PDF.
     pub text_layout: TextLayout,
+    /// Opens an encrypted PDF.
+    pub password: Option<Password>,
 }

@@ -204,7 +204,7 @@ class Accidents(Store):
                     if client.put(name, content) == 0:
                         acknowledged[name] = {under_way.pop(name)}
                         self.sure.add(name)
-        except (OSError, IndexError):
+        except (OSError, EOFError):
             pass
 
     def _check(self, address, acknowledged):

@@ -330,7 +330,7 @@ class Faults(Bucket):
                             client.put("f", choice.choice(sorted(contents)))
                             client.change("f", "g")
                             client.change("g", "f")
-                except (OSError, IndexError):
+                except (OSError, EOFError):
                     pass
             threads = [threading.Thread(target=load) for _ in range(2)]
             for thread in threads:

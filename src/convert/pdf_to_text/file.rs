@@ -16,7 +16,7 @@ use super::filters::{self, Filter, TooLong};
 use super::lexer::{Lexer, Token, find, is_white};
 use super::security::Security;
 use super::{parse, repair, xref};
-use crate::convert::Error;
+use crate::convert::{Error, Password};
 use crate::limits::ConvertLimits;
 
 /// Where the cross-reference table says that an object is.
@@ -82,7 +82,12 @@ fn parse_budget(file_bytes: usize) -> u64 {
 
 impl<'a> File<'a> {
     /// Reads the cross-reference table, or finds the objects by a scan where that fails.
-    pub(super) fn open(input: &'a [u8], limits: &'a ConvertLimits) -> Result<Self, Error> {
+    /// `password` is for a file that the empty one does not open.
+    pub(super) fn open(
+        input: &'a [u8],
+        password: Option<&Password>,
+        limits: &'a ConvertLimits,
+    ) -> Result<Self, Error> {
         let header = find(&input[..input.len().min(64 * 1024)], b"%PDF-", 0).unwrap_or(0);
         // Trailing NULs are padding of some writers; megabytes of them need not be searched.
         let end = input.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
@@ -102,7 +107,7 @@ impl<'a> File<'a> {
         if xref::read(&mut file)?.is_none() || !file.has_pages() {
             file.rebuild()?;
         }
-        file.unlock()?;
+        file.unlock(password)?;
         if file.security.is_some() && !file.has_pages() {
             // An encrypted file keeps its catalog in an object stream that only opens now.
             repair::add_contained(&mut file)?;
@@ -117,12 +122,12 @@ impl<'a> File<'a> {
         repair::rebuild(self)
     }
 
-    fn unlock(&mut self) -> Result<(), Error> {
+    fn unlock(&mut self, password: Option<&Password>) -> Result<(), Error> {
         let Some(encrypt) = self.trailer.get(b"Encrypt").ok() else { return Ok(()) };
         let Ok(encrypt) = self.resolve(encrypt).as_dict() else { return Ok(()) };
         let direct = encrypt.iter().map(|(key, value)| (key.clone(), self.resolve(value).clone()));
         let id = self.trailer.get(b"ID").ok().map(|id| self.resolve(id).clone());
-        self.security = Some(Security::open(direct.collect(), id)?);
+        self.security = Some(Security::open(direct.collect(), id, password)?);
         // What was parsed before the key was known is parsed again.
         for slot in &mut self.slots {
             slot.node = OnceCell::new();

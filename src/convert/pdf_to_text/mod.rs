@@ -57,7 +57,7 @@ pub(super) fn convert(
     options: &Options,
     limits: &ConvertLimits,
 ) -> Result<Vec<u8>, Error> {
-    let mut file = File::open(input, limits)?;
+    let mut file = File::open(input, options.password.as_ref(), limits)?;
     if pages::pages(&file)?.is_empty() {
         // The table was sound enough to be taken, and led nowhere.
         file.rebuild()?;

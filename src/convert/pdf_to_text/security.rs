@@ -1,9 +1,9 @@
-//! Encrypted files that open with the empty password.
+//! Encrypted files that open with the empty password, or with one that the caller gives.
 
-use lopdf::encryption::decrypt_object;
+use lopdf::encryption::{PasswordAlgorithm, decrypt_object};
 use lopdf::{Dictionary, Document, EncryptionState, Object, Stream};
 
-use crate::convert::Error;
+use crate::convert::{Error, Password};
 
 /// The key of a file and how it is used, as lopdf's security handlers have it.
 #[derive(Debug)]
@@ -12,9 +12,13 @@ pub(super) struct Security {
 }
 
 impl Security {
-    /// Tries the empty password, as user and as owner. `encrypt` is the encryption dictionary
+    /// Tries the empty password, and then the caller's. `encrypt` is the encryption dictionary
     /// without references, `id` the file identifier of the trailer.
-    pub(super) fn open(encrypt: Dictionary, id: Option<Object>) -> Result<Self, Error> {
+    pub(super) fn open(
+        encrypt: Dictionary,
+        id: Option<Object>,
+        password: Option<&Password>,
+    ) -> Result<Self, Error> {
         let handler = encrypt.get(b"Filter").and_then(Object::as_name).unwrap_or_default();
         if handler != b"Standard" {
             return Err(Error::malformed(format!(
@@ -30,10 +34,11 @@ impl Security {
         let nameless =
             || Object::Array(vec![Object::string_literal(""), Object::string_literal("")]);
         document.trailer.set("ID", id.unwrap_or_else(nameless));
-        let state = document
-            .authenticate_password("")
-            .and_then(|()| EncryptionState::decode(&document, b""))
-            .map_err(|error| refused(&error))?;
+        let mut tried = state(&document, "");
+        if let (true, Some(password)) = (tried.as_ref().is_err_and(is_wrong_password), password) {
+            tried = state(&document, password.reveal());
+        }
+        let state = tried.map_err(|error| refused(&error, password.is_some()))?;
         Ok(Self { state })
     }
 
@@ -57,16 +62,30 @@ impl Security {
     }
 }
 
-fn refused(error: &lopdf::Error) -> Error {
+/// The key that a password opens. It has to be the user's up to revision 4 of the handler, where the
+/// owner's gives no key by itself; from 5 on either does.
+fn state(document: &Document, password: &str) -> Result<EncryptionState, lopdf::Error> {
+    let password = PasswordAlgorithm::try_from(document)?.sanitize_password(password)?;
+    document.authenticate_raw_user_password(&password).or_else(|error| {
+        let revision = document.get_encrypted()?.get(b"R")?.as_i64()?;
+        if revision < 5 { Err(error) } else { document.authenticate_raw_owner_password(&password) }
+    })?;
+    EncryptionState::decode(document, password)
+}
+
+fn is_wrong_password(error: &lopdf::Error) -> bool {
     use lopdf::encryption::DecryptionError::IncorrectPassword;
-    match error {
-        lopdf::Error::InvalidPassword | lopdf::Error::Decryption(IncorrectPassword) => {
-            Error::malformed("the PDF is encrypted and needs a password to open").with_hint(
-                "save it without a password, for example with `qpdf --decrypt --password=...`",
-            )
-        }
-        other => {
-            Error::malformed(format!("the PDF is encrypted in a way that cannot be read: {other}"))
+    matches!(error, lopdf::Error::InvalidPassword | lopdf::Error::Decryption(IncorrectPassword))
+}
+
+fn refused(error: &lopdf::Error, is_given: bool) -> Error {
+    match (is_wrong_password(error), is_given) {
+        (true, false) => Error::malformed("the PDF is encrypted and needs a password to open")
+            .with_hint("give it as option `password` (`fxsrv convert --password-file FILE`)"),
+        (true, true) => Error::malformed("the PDF is encrypted and the password does not open it")
+            .with_hint("the password is the one that readers ask for, in the same letters"),
+        _ => {
+            Error::malformed(format!("the PDF is encrypted in a way that cannot be read: {error}"))
                 .with_hint("save it without encryption")
         }
     }

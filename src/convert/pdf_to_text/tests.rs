@@ -385,6 +385,23 @@ fn an_empty_password_opens_and_another_is_asked_for() {
 }
 
 #[test]
+fn a_password_opens_what_it_was_made_for() {
+    let with = |password: &str| {
+        let password = crate::convert::Password::new(password);
+        let options = Options { password, ..Options::default() };
+        convert(&encrypted("user"), &options, &ConvertLimits::default())
+    };
+    assert_eq!(with("user").unwrap(), b"secret\n\x0c");
+    for wrong in ["User", "user ", "other"] {
+        let error = with(wrong).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Malformed);
+        assert!(error.message.contains("does not open"), "{}", error.message);
+        let hint = error.hint.unwrap_or_default();
+        assert!(!format!("{}{hint}", error.message).contains(wrong));
+    }
+}
+
+#[test]
 fn bombs_meet_their_limits() {
     let limits = ConvertLimits { stream_bytes_max: 1 << 20, ..ConvertLimits::default() };
     let kind =

@@ -4,7 +4,7 @@ use super::super::text::quoted;
 use super::super::{ChecksumKind, Failure, Operation};
 use super::bad;
 use crate::convert::{
-    Background, Metadata, Orient, PageSize, PdfLayout, Quality, Target, TextLayout,
+    Background, Metadata, Orient, PageSize, Password, PdfLayout, Quality, Target, TextLayout,
 };
 
 /// More than the half of any page is no margin; this is beyond the longest side of all of them.
@@ -32,6 +32,7 @@ pub(super) enum Key {
     Margin,
     FontSize,
     Layout,
+    Password,
 }
 
 /// The parsed value of a key.
@@ -50,10 +51,11 @@ pub(super) enum Value {
     FontSize(f32),
     PdfLayout(PdfLayout),
     TextLayout(TextLayout),
+    Password(Password),
 }
 
 impl Key {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Name,
         Self::Checksum,
         Self::Id,
@@ -66,6 +68,7 @@ impl Key {
         Self::Margin,
         Self::FontSize,
         Self::Layout,
+        Self::Password,
     ];
 
     pub(super) fn from_name(name: &str) -> Option<Self> {
@@ -91,6 +94,7 @@ impl Key {
             Self::Margin => "margin",
             Self::FontSize => "font-size",
             Self::Layout => "layout",
+            Self::Password => "password",
         }
     }
 
@@ -114,12 +118,18 @@ impl Key {
             Self::Margin => "millimetres from 0 to 500",
             Self::FontSize => "points from 1 to 288",
             Self::Layout => "flow or plain for text to PDF, reading or physical for PDF to text",
+            Self::Password => "1 to 127 bytes without control characters",
         }
     }
 
     pub(super) fn parse(self, text: &str) -> Result<Value, Failure> {
         self.value(text).ok_or_else(|| {
-            bad(format!("option `{}` takes {}, not {}", self.name(), self.takes(), quoted(text)))
+            let takes = format!("option `{}` takes {}", self.name(), self.takes());
+            match self {
+                // An answer is printed and logged: a secret does not belong there.
+                Self::Password => bad(format!("{takes}, and has {}", text.len())),
+                _ => bad(format!("{takes}, not {}", quoted(text))),
+            }
         })
     }
 
@@ -151,6 +161,7 @@ impl Key {
                 "physical" => Value::TextLayout(TextLayout::Physical),
                 _ => return None,
             },
+            Self::Password => Value::Password(Password::new(text)?),
         })
     }
 

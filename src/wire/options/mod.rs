@@ -100,6 +100,7 @@ impl RequestOptions {
             Value::FontSize(pt) => convert.font_size_pt = Some(pt),
             Value::PdfLayout(layout) => convert.pdf_layout = layout,
             Value::TextLayout(layout) => convert.text_layout = layout,
+            Value::Password(password) => convert.password = Some(password),
         }
     }
 
@@ -132,6 +133,7 @@ impl RequestOptions {
             (Key::FontSize, convert.font_size_pt.map(|pt| pt.to_string())),
             (Key::Layout, flow.then(|| "flow".to_owned())),
             (Key::Layout, physical.then(|| "physical".to_owned())),
+            (Key::Password, convert.password.as_ref().map(|own| own.reveal().to_owned())),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::convert::{Quality, Target};
+use crate::convert::{Password, Quality, Target};
 
 const JPG: Operation = Operation::Convert(Target::Jpg);
 const PNG: Operation = Operation::Convert(Target::Png);
@@ -109,6 +109,20 @@ fn a_wrong_value_is_answered_with_the_right_ones() {
 }
 
 #[test]
+fn a_password_is_taken_and_never_echoed() {
+    let options = parse("password=a b=ä\n", TEXT);
+    assert_eq!(options.convert.password.as_ref().map(Password::reveal), Some("a b=ä"));
+    assert_eq!(options.encode().unwrap(), "password=a b=ä\n".as_bytes());
+    assert!(!format!("{options:?}").contains("a b"));
+    let long = "secret".repeat(22);
+    for (wrong, bytes) in [("", 0), ("secr\tet", 7), (long.as_str(), 132)] {
+        let message = refused(format!("password={wrong}\n"), TEXT);
+        let takes = "1 to 127 bytes without control characters";
+        assert_eq!(message, format!("option `password` takes {takes}, and has {bytes}"));
+    }
+}
+
+#[test]
 fn the_ends_of_ranges_are_inside() {
     for margin in ["0", "500", "0.0", "500.0"] {
         assert!(parse(&format!("margin={margin}\n"), PDF).convert.margin_mm.is_some());
@@ -147,7 +161,7 @@ fn an_unknown_key_is_refused_by_name() {
         failure.hint.as_deref(),
         Some(
             "the options are name, checksum, id, quality, lossless, background, metadata, orient, \
-             page, margin, font-size, layout"
+             page, margin, font-size, layout, password"
         )
     );
     for key in ["", "Quality", " quality", "quality ", "fontsize", "\x1b[2J"] {
@@ -209,6 +223,7 @@ fn a_block_is_written_in_a_fixed_order() {
         font_size_pt: Some(11.0),
         pdf_layout: PdfLayout::Flow,
         text_layout: TextLayout::Reading,
+        password: Password::new("p"),
     };
     let options = RequestOptions {
         name: Some("ä.txt".to_owned()),
@@ -217,7 +232,7 @@ fn a_block_is_written_in_a_fixed_order() {
         convert,
     };
     let golden = "name=ä.txt\nchecksum=xxh3\nid=7\nquality=80\nlossless=1\nbackground=#0102ff\n\
-        metadata=keep\norient=keep\npage=letter\nmargin=12.7\nfont-size=11\nlayout=flow\n";
+        metadata=keep\norient=keep\npage=letter\nmargin=12.7\nfont-size=11\nlayout=flow\npassword=p\n";
     assert_eq!(options.encode().unwrap(), golden.as_bytes());
 }
 
