@@ -43,12 +43,7 @@ class Client:
         length = first[0] & 31
         size, = struct.unpack(">I", first[1 + length:5 + length])
         data = first[5 + length:]
-        while len(data) < size:
-            more = self.socket.recv(65536)
-            if not more:
-                raise EOFError(f"{len(data)} of {size} bytes")
-            data += more
-        return data
+        return data + self.exactly(size - len(data))
 
     def get(self, name):
         """The file, or the upper three bits of a refusal."""
@@ -71,13 +66,13 @@ class Client:
 
     def exactly(self, size):
         """So many bytes, in however many pieces they come."""
-        data = b""
+        data = bytearray()
         while len(data) < size:
-            more = self.socket.recv(size - len(data))
+            more = self.socket.recv(min(size - len(data), 1 << 16))
             if not more:
                 raise EOFError(f"{len(data)} of {size} bytes")
             data += more
-        return data
+        return bytes(data)
 
     def bye(self):
         """Takes leave as some clients do: a request, and no wait for its answer."""
