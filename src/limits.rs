@@ -54,7 +54,8 @@ pub struct ServerLimits {
     /// Refusals of one connection that nothing good is to be expected of: a wrong token, or another
     /// protocol. A person who mistypes is done after one.
     pub strangers_requests_max: u32,
-    /// Connections of one thread. An idle one takes 11 KiB, so that 16,384 stay under 200 MB.
+    /// Connections of all threads together. An idle one takes 11 KiB, so that 16,384 stay under
+    /// 200 MB.
     pub connections_max: usize,
     /// The TLS handshake as a whole.
     pub handshake_timeout: Duration,
@@ -64,6 +65,9 @@ pub struct ServerLimits {
     pub idle_timeout: Duration,
     /// One read or one write of a body: a peer that moves nothing for longer is given up.
     pub stall_timeout: Duration,
+    /// Bytes a second that a body must come with on the whole, beside the time for one stall:
+    /// whoever sends a byte at a time would hold a place, and two buffers, for as long as it likes.
+    pub body_rate_min: u64,
     /// A request as a whole: receiving, waiting, converting, sending.
     pub request_timeout: Duration,
     /// One conversion, from the moment that its body is there, waiting for a slot included.
@@ -87,6 +91,12 @@ impl ServerLimits {
     pub fn linger_bytes_max(&self) -> u64 {
         self.body_bytes_max + self.body_bytes_max / 64 + MIB
     }
+
+    /// How long a body of `bytes` may take.
+    #[must_use]
+    pub fn body_time(&self, bytes: u64) -> Duration {
+        self.stall_timeout + Duration::from_secs(bytes / self.body_rate_min.max(1))
+    }
 }
 
 impl Default for ServerLimits {
@@ -100,6 +110,7 @@ impl Default for ServerLimits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(30),
+            body_rate_min: 4 * 1024,
             request_timeout: Duration::from_secs(300),
             convert_timeout: Duration::from_secs(120),
             queue_timeout: Duration::from_secs(30),
@@ -219,6 +230,28 @@ impl Default for BucketLimits {
             request_timeout: Duration::from_secs(30),
         }
     }
+}
+
+/// What a master keeps of its connections to workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// Connections that each thread keeps. An idle one takes about 12 KiB here and as much at the
+    /// worker, so that 64 of 16 threads take 12 MiB on either side.
+    pub kept_max: usize,
+    /// How long one is kept unused: less than a worker's own idle timeout of 60 seconds, so that the
+    /// master is the one that ends it.
+    pub idle_timeout: Duration,
+    /// How old one may become. Names are resolved, and certificates looked at, when one is opened.
+    pub age_max: Duration,
+}
+
+impl UpstreamLimits {
+    /// What counts where nobody says otherwise.
+    pub const DEFAULT: Self = Self {
+        kept_max: 64,
+        idle_timeout: Duration::from_secs(30),
+        age_max: Duration::from_secs(600),
+    };
 }
 
 /// What a client bears.

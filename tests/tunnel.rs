@@ -6,6 +6,7 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
+use fxsrv::limits::UpstreamLimits;
 use md5::Digest as _;
 use support::*;
 
@@ -336,6 +337,118 @@ fn a_drain_lets_requests_finish_and_closes_idle_connections() {
         cluster.master.join();
         let refused = std::net::TcpStream::connect(cluster.master.address);
         assert!(refused.is_err(), "nobody listens any more");
+    });
+}
+
+/// The number behind `key=` in a status.
+fn value(status: &str, key: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(&format!("{key}=")));
+    line.unwrap_or_else(|| panic!("{key} in {status}")).parse().unwrap()
+}
+
+#[test]
+fn connections_to_workers_are_kept_for_clients_of_both_versions() {
+    on_both(|setup| {
+        let cluster = Cluster::start(&setup);
+        let body = b"hello\n";
+        for _ in 0..5 {
+            let mut client = cluster.connect();
+            client.send(&[header(*b"v1.0", TOKEN, TO_PDF, body), body.to_vec()].concat());
+            assert!(client.reply_v1_0().starts_with(b"%PDF-"));
+            let mut client = cluster.connect();
+            client.send(&[header(*b"v1.1", TOKEN, TO_PDF, body), body.to_vec()].concat());
+            assert_eq!(client.reply_v1_1().status, 0);
+        }
+        let status = cluster.status();
+        assert_eq!(value(&status, "upstream_opened"), 1, "{status}");
+        assert_eq!(value(&status, "upstream_reused"), 9, "{status}");
+    });
+}
+
+#[test]
+fn no_connection_is_kept_where_none_is_to_be() {
+    on_both(|mut setup| {
+        setup.upstream = UpstreamLimits { kept_max: 0, ..UpstreamLimits::DEFAULT };
+        let cluster = Cluster::start(&setup);
+        for _ in 0..3 {
+            let mut client = cluster.connect();
+            client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+            assert_eq!(client.reply_v1_1().status, 0);
+        }
+        assert_eq!(value(&cluster.status(), "upstream_opened"), 3);
+    });
+}
+
+/// A stand-in for a worker that answers one request, then takes the next one and leaves; over its
+/// second connection it answers.
+#[test]
+fn a_kept_connection_that_dies_costs_the_client_nothing() {
+    on_both(|setup| {
+        let pki = Pki::new();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let config = pki.outside_server();
+        let stand_in = std::thread::spawn(move || {
+            let mut served = Vec::new();
+            while served.iter().sum::<u32>() < 3 {
+                let (socket, _) = listener.accept().unwrap();
+                let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+                let mut tls = rustls::StreamOwned::new(connection, socket);
+                served.push(0);
+                let mut head = [0; 94];
+                while tls.read_exact(&mut head).is_ok() {
+                    let is_status = head[92..] == [0, 0];
+                    let nth = served.last_mut().unwrap();
+                    *nth += u32::from(!is_status);
+                    if !is_status {
+                        tls.read_exact(&mut [0; 1]).unwrap();
+                    }
+                    if *served.last().unwrap() == 2 && !is_status {
+                        break;
+                    }
+                    let mut answer = b"v1.1".to_vec();
+                    answer.extend([0; 36]);
+                    tls.write_all(&answer).unwrap();
+                }
+            }
+        });
+        let master = start_master(&setup, &pki, vec![address]);
+        let mut client = Client::connect(&pki, master.address);
+        for _ in 0..2 {
+            client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+            assert_eq!(client.reply_v1_1().status, 0);
+        }
+        client.send(&header(*b"v1.1", TOKEN, 0, b""));
+        let status = String::from_utf8(client.reply_v1_1().body).unwrap();
+        assert_eq!(value(&status, "upstream_retries"), 1, "{status}");
+        drop((client, master));
+        drop(stand_in);
+    });
+}
+
+#[test]
+fn a_body_that_trickles_is_given_up() {
+    on_both(|mut setup| {
+        setup.limits.stall_timeout = Duration::from_millis(600);
+        let cluster = Cluster::start(&setup);
+        let mut client = cluster.connect();
+        client.send(&header_announcing(*b"v1.1", TOKEN, TO_PDF, b"", 1000));
+        let mut writer = client.tls.sock.try_clone().unwrap();
+        writer.set_nodelay(true).unwrap();
+        // A byte every 20 ms never stalls, and never gets anywhere.
+        let started = std::time::Instant::now();
+        while started.elapsed() < PATIENCE {
+            if client.tls.write_all(b"x").and_then(|()| client.tls.flush()).is_err() {
+                break;
+            }
+            client.tls.sock.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            if client.tls.sock.peek(&mut [0]).is_ok() {
+                break;
+            }
+        }
+        client.tls.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(client.reply_v1_1().status, 15);
+        assert!(started.elapsed() >= Duration::from_millis(600));
     });
 }
 

@@ -12,11 +12,10 @@ use super::local::{LOCAL_NAMES, Parts, Tiers};
 use super::output::{Destination, Output, name_in_store};
 use super::progress::Bar;
 use super::server::{self, Target as Server};
-use super::worker::cores;
 use super::{logs, options, serve, term, transfer};
 use crate::auth::Token;
 use crate::client::{Address, ClientConfig, ClientError, Connection, Request};
-use crate::config::{self, Common, ConvertKeys, FilesKeys, LogLevel};
+use crate::config::{self, Common, ConvertKeys, FilesKeys, LogLevel, cores};
 use crate::convert::Target;
 use crate::io::Driver;
 use crate::server::Lifecycle;
@@ -267,8 +266,12 @@ fn facts(keys: &ConvertKeys, server: &Server, driver: Driver) -> Result<(), Fail
 fn start_tiers(keys: &ConvertKeys, driver: Driver) -> Result<(Tiers, ClientConfig), Fail> {
     let made = throwaway(&LOCAL_NAMES.map(str::to_owned))?;
     let token = Token::generate()?;
-    let common =
-        Common { buffers: Some(LOCAL_BUFFERS), max_body: keys.max_body, ..Common::default() };
+    let common = Common {
+        threads: Some(1),
+        buffers: Some(LOCAL_BUFFERS),
+        max_body: keys.max_body,
+        ..Common::default()
+    };
     let parts = Parts {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         driver,

@@ -10,7 +10,7 @@ use super::serve::plan;
 use crate::auth::{Token, Tokens};
 use crate::config::Running;
 use crate::io::Driver;
-use crate::limits::{ClientLimits, ConvertLimits, FleetLimits, WebLimits};
+use crate::limits::{ClientLimits, ConvertLimits, FleetLimits, UpstreamLimits, WebLimits};
 use crate::master::{WorkerList, WorkerSpec};
 use crate::metrics::Registry;
 use crate::server::{Changing, Lifecycle, Phase, Stop};
@@ -146,6 +146,7 @@ impl Parts {
             limits: self.running.limits,
             metrics: crate::exchange::registry(),
             fleet_limits: FleetLimits::default(),
+            upstream_limits: UpstreamLimits::DEFAULT,
         })
     }
 

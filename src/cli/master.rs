@@ -126,6 +126,7 @@ fn configure(
         limits: running.limits,
         metrics: crate::exchange::registry(),
         fleet_limits: keys.fleet_limits()?,
+        upstream_limits: keys.upstream_limits()?,
     })
 }
 

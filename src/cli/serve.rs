@@ -179,7 +179,7 @@ pub(super) fn log_start(role: &str, driver: Driver, running: &Running) {
         version = env!("CARGO_PKG_VERSION"),
         %driver,
         threads = running.threads,
-        buffers = running.buffers,
+        buffers = %running.buffers,
         limits = ?running.limits,
         "{role} starts"
     );
@@ -197,7 +197,7 @@ pub(super) fn common_facts(driver: Driver, running: &Running) -> [(&'static str,
     [
         ("driver", driver.to_string()),
         ("threads", running.threads.to_string()),
-        ("buffers", format!("{} of 64 KiB a thread", running.buffers)),
+        ("buffers", format!("{} a thread", running.buffers)),
         ("largest file", body_max.to_string()),
     ]
 }

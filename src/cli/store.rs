@@ -242,6 +242,6 @@ fn facts(
         ("durability", config.durability.to_string()),
         ("driver", driver.to_string()),
         ("threads", running.threads.to_string()),
-        ("buffers", format!("{} of 64 KiB a thread", running.buffers)),
+        ("buffers", format!("{} a thread", running.buffers)),
     ])
 }

@@ -12,10 +12,9 @@ use super::local::{LOCAL_NAMES, Parts, Tiers};
 use super::serve::{self, ServeArgs};
 use super::term::{self, quote};
 use super::web;
-use super::worker::cores;
 use crate::auth::Token;
 use crate::client::Address;
-use crate::config::{File, PageAt, SLOTS_MAX, UpKeys, user_dir, within};
+use crate::config::{File, PageAt, SLOTS_MAX, UpKeys, cores, user_dir, within};
 use crate::server::Lifecycle;
 use crate::tls::certs::CertDir;
 

@@ -4,7 +4,9 @@ use super::fail::Fail;
 use super::serve::{self, ServeArgs};
 use super::term;
 use crate::auth::Tokens;
-use crate::config::{ClientAuthMode, File, NOTICE_DEFAULT, Running, SLOTS_MAX, WorkerKeys, within};
+use crate::config::{
+    ClientAuthMode, File, NOTICE_DEFAULT, Running, SLOTS_MAX, WorkerKeys, cores, within,
+};
 use crate::io::Driver;
 use crate::limits::ConvertLimits;
 use crate::server::{Changing, Lifecycle, Plan};
@@ -68,11 +70,6 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     serve::watch_expiry(keys.certs.as_ref())?;
     tracing::info!(slots = config.slots, limits = ?config.convert_limits, "conversions");
     worker::run(config, &stop, serve::announce).map_err(|error| Fail::failed(error.to_string()))
-}
-
-/// One for each core that this process may use.
-pub(super) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn read_keys(args: &Args) -> Result<WorkerKeys, Fail> {

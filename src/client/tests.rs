@@ -81,7 +81,7 @@ impl Fake {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             driver,
             threads: 1,
-            buffers: 8,
+            buffers: crate::io::PoolPlan::small(8),
             connections_max: 16,
             grace: Duration::ZERO,
             notice: Duration::ZERO,

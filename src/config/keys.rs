@@ -43,21 +43,40 @@ macro_rules! server_keys {
             #[serde(deserialize_with = "parsed")]
             io: Driver,
 
-            /// Event loops, one a thread [default: 1]
+            /// Event loops, one a thread; 0 is one for each core [default: 0]
             #[arg(long, env = "FXSRV_THREADS", value_name = "N", help_heading = "Resources")]
             threads: usize,
 
-            /// Buffers of 64 KiB for each event loop, 8 to 1024; a request takes two or four of
-            /// them [default: 64]
+            /// Buffers of each event loop, 8 to 1024; a request takes one or two at a time
+            /// [default: 32]
             #[arg(long, env = "FXSRV_BUFFERS", value_name = "N", help_heading = "Resources")]
             buffers: usize,
+
+            /// What each of them carries, 32 KiB to 1 MiB [default: 64 KiB]
+            #[arg(long, env = "FXSRV_BUFFER_SIZE", value_name = "SIZE", help_heading = "Resources")]
+            #[serde(deserialize_with = "parsed")]
+            buffer_size: ByteSize,
+
+            /// Buffers beside them for bodies that are at least as large as one; none with 0
+            /// [default: 8]
+            #[arg(long, env = "FXSRV_BULK_BUFFERS", value_name = "N", help_heading = "Resources")]
+            bulk_buffers: usize,
+
+            /// What each of those carries; none where that is not more than --buffer-size
+            /// [default: 256 KiB]
+            #[arg(
+                long, env = "FXSRV_BULK_BUFFER_SIZE", value_name = "SIZE", help_heading = "Resources",
+            )]
+            #[serde(deserialize_with = "parsed")]
+            bulk_buffer_size: ByteSize,
 
             /// Largest file that is taken [default: 512 MiB]
             #[arg(long, env = "FXSRV_MAX_BODY", value_name = "SIZE", help_heading = "Resources")]
             #[serde(deserialize_with = "parsed")]
             max_body: ByteSize,
 
-            /// Connections of each event loop; one more is closed at once [default: 16384]
+            /// Connections of all event loops together; one more is closed at once. The limit of
+            /// open files is raised as far as it goes, and holds half as many [default: 16384]
             #[arg(long, env = "FXSRV_MAX_CONNECTIONS", value_name = "N", help_heading = "Resources")]
             max_connections: usize,
 
@@ -96,6 +115,12 @@ macro_rules! server_keys {
             #[serde(deserialize_with = "parsed")]
             queue_timeout: Period,
 
+            /// Least bytes a second of a body, on the whole and beside the time for a stall: whoever
+            /// sends slower holds a place [default: 4 KiB]
+            #[arg(long, env = "FXSRV_MIN_RATE", value_name = "SIZE", help_heading = "Times")]
+            #[serde(deserialize_with = "parsed")]
+            min_rate: ByteSize,
+
             /// For hearing a client out after an error, so that the answer arrives [default: 30s]
             #[arg(long, env = "FXSRV_LINGER_TIMEOUT", value_name = "TIME", help_heading = "Times")]
             #[serde(deserialize_with = "parsed")]
@@ -120,6 +145,9 @@ macro_rules! server_keys {
                     io: self.io,
                     threads: self.threads,
                     buffers: self.buffers,
+                    buffer_size: self.buffer_size,
+                    bulk_buffers: self.bulk_buffers,
+                    bulk_buffer_size: self.bulk_buffer_size,
                     max_body: self.max_body,
                     max_connections: self.max_connections,
                     grace: self.grace,
@@ -129,6 +157,7 @@ macro_rules! server_keys {
                     stall_timeout: self.stall_timeout,
                     request_timeout: self.request_timeout,
                     queue_timeout: self.queue_timeout,
+                    min_rate: self.min_rate,
                     linger_timeout: self.linger_timeout,
                 }
             }

@@ -20,7 +20,7 @@ use std::str::FromStr;
 pub(crate) use convert::ConvertKeys;
 pub(crate) use server::{
     ClientAuthMode, Common, MasterKeys, NOTICE_DEFAULT, Running, SLOTS_MAX, UpKeys, WorkerKeys,
-    WorkerWire, within,
+    WorkerWire, cores, within,
 };
 pub(crate) use store::{FilesKeys, StoreKeys};
 pub(crate) use values::{ByteSize, Period};

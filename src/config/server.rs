@@ -8,8 +8,10 @@ use super::values::{ByteSize, Period, parsed};
 use super::web::PageAt;
 use super::{ConfigError, LogLevel};
 use crate::client::Address;
-use crate::io::{BUFFERS_MAX, Driver};
-use crate::limits::{FleetLimits, ServerLimits};
+use crate::io::{
+    BUFFER_BYTES, BUFFERS_MAX, BUFFERS_MIN, BULK_BUFFER_BYTES, Class, Driver, PoolPlan,
+};
+use crate::limits::{FleetLimits, ServerLimits, UpstreamLimits};
 
 server_keys! {
     /// `fxsrv master`, and `[master]` in a file.
@@ -83,6 +85,22 @@ server_keys! {
             value_parser = clap::builder::BoolishValueParser::new(),
         )]
         worker_insecure: bool,
+
+        /// Connections to workers that each event loop keeps for further requests; 0 opens one for
+        /// every request [default: 64]
+        #[arg(long, env = "FXSRV_WORKER_CONNECTIONS", value_name = "N", help_heading = "Resources")]
+        worker_connections: usize,
+
+        /// How long such a connection is kept unused; less than the idle timeout of the workers
+        /// [default: 30s]
+        #[arg(long, env = "FXSRV_WORKER_IDLE_TIMEOUT", value_name = "TIME", help_heading = "Times")]
+        #[serde(deserialize_with = "parsed")]
+        worker_idle_timeout: Period,
+
+        /// How old such a connection may become, so that names are resolved again [default: 10m]
+        #[arg(long, env = "FXSRV_WORKER_MAX_AGE", value_name = "TIME", help_heading = "Times")]
+        #[serde(deserialize_with = "parsed")]
+        worker_max_age: Period,
 
         /// For connecting to a worker [default: 5s]
         #[arg(long, env = "FXSRV_CONNECT_TIMEOUT", value_name = "TIME", help_heading = "Times")]
@@ -175,6 +193,9 @@ pub(crate) struct Common {
     pub(crate) io: Option<Driver>,
     pub(crate) threads: Option<usize>,
     pub(crate) buffers: Option<usize>,
+    pub(crate) buffer_size: Option<ByteSize>,
+    pub(crate) bulk_buffers: Option<usize>,
+    pub(crate) bulk_buffer_size: Option<ByteSize>,
     pub(crate) max_body: Option<ByteSize>,
     pub(crate) max_connections: Option<usize>,
     pub(crate) grace: Option<Period>,
@@ -184,6 +205,7 @@ pub(crate) struct Common {
     pub(crate) stall_timeout: Option<Period>,
     pub(crate) request_timeout: Option<Period>,
     pub(crate) queue_timeout: Option<Period>,
+    pub(crate) min_rate: Option<ByteSize>,
     pub(crate) linger_timeout: Option<Period>,
 }
 
@@ -191,6 +213,18 @@ pub(crate) struct Common {
 const CHECKS_IN_A_ROW: std::ops::RangeInclusive<usize> = 1..=100;
 
 impl MasterKeys {
+    /// What is kept of connections to workers.
+    pub(crate) fn upstream_limits(&self) -> Result<UpstreamLimits, ConfigError> {
+        let default = UpstreamLimits::DEFAULT;
+        let time = |key: Option<Period>, default| key.map_or(default, |period| period.0);
+        let kept_max = self.worker_connections.unwrap_or(default.kept_max);
+        Ok(UpstreamLimits {
+            kept_max: within("worker-connections", kept_max, 0..=CONNECTIONS_MAX)?,
+            idle_timeout: time(self.worker_idle_timeout, default.idle_timeout),
+            age_max: time(self.worker_max_age, default.age_max),
+        })
+    }
+
     /// How workers are watched.
     pub(crate) fn fleet_limits(&self) -> Result<FleetLimits, ConfigError> {
         let default = FleetLimits::DEFAULT;
@@ -217,16 +251,24 @@ impl MasterKeys {
 pub(crate) struct Running {
     pub(crate) io: Option<Driver>,
     pub(crate) threads: usize,
-    pub(crate) buffers: usize,
+    pub(crate) buffers: PoolPlan,
     pub(crate) grace: Duration,
     pub(crate) limits: ServerLimits,
 }
 
 /// Fewer serve no two requests at a time; more the ring does not take.
-const BUFFERS: std::ops::RangeInclusive<usize> = 8..=BUFFERS_MAX;
+const BUFFERS: std::ops::RangeInclusive<usize> = BUFFERS_MIN..=BUFFERS_MAX;
 
-/// 4 MiB a thread: two servers of one user stay within a memlock limit of 8 MiB, the usual one.
-const BUFFERS_DEFAULT: usize = 64;
+/// A buffer must hold a record, and what a handshake has left unread: 32 KiB.
+const BUFFER_SIZES: std::ops::RangeInclusive<usize> = 32 * 1024..=1024 * 1024;
+
+/// Beyond a few hundred KiB a buffer leaves the processor's cache, and gains nothing.
+const BULK_BUFFER_SIZES: std::ops::RangeInclusive<usize> = 32 * 1024..=4 * 1024 * 1024;
+
+/// 32 of 68 KiB, which take a page more than they carry, and 8 of 260 KiB: 4.2 MiB a thread. A whole
+/// pool is resident once it is registered, and is charged to the memlock limit of its user.
+const BUFFERS_DEFAULT: usize = 32;
+const BULK_BUFFERS_DEFAULT: usize = 8;
 
 const THREADS_MAX: usize = 256;
 const CONNECTIONS_MAX: usize = 1_000_000;
@@ -256,17 +298,45 @@ impl Common {
             stall_timeout: time(self.stall_timeout, default.stall_timeout),
             request_timeout: time(self.request_timeout, default.request_timeout),
             queue_timeout: time(self.queue_timeout, default.queue_timeout),
+            body_rate_min: self.min_rate.map_or(default.body_rate_min, |rate| rate.0),
             linger_timeout: time(self.linger_timeout, default.linger_timeout),
             ..default
         };
         Ok(Running {
             io: self.io,
-            threads: within("threads", self.threads.unwrap_or(1), 1..=THREADS_MAX)?,
-            buffers: within("buffers", self.buffers.unwrap_or(BUFFERS_DEFAULT), BUFFERS)?,
+            threads: match within("threads", self.threads.unwrap_or(0), 0..=THREADS_MAX)? {
+                0 => cores(),
+                threads => threads,
+            },
+            buffers: self.pool_plan()?,
             grace: time(self.grace, GRACE_DEFAULT),
             limits,
         })
     }
+}
+
+impl Common {
+    fn pool_plan(&self) -> Result<PoolPlan, ConfigError> {
+        let bytes = |key: Option<ByteSize>, default| {
+            key.map_or(default, |size| usize::try_from(size.0).unwrap_or(usize::MAX))
+        };
+        let small = Class {
+            count: within("buffers", self.buffers.unwrap_or(BUFFERS_DEFAULT), BUFFERS)?,
+            bytes: within("buffer-size", bytes(self.buffer_size, BUFFER_BYTES), BUFFER_SIZES)?,
+        };
+        let bulk_bytes = bytes(self.bulk_buffer_size, BULK_BUFFER_BYTES);
+        let bulk_bytes = within("bulk-buffer-size", bulk_bytes, BULK_BUFFER_SIZES)?;
+        let bulk_count = self.bulk_buffers.unwrap_or(BULK_BUFFERS_DEFAULT);
+        let most = BUFFERS_MAX - small.count;
+        let bulk_count = within("bulk-buffers", bulk_count, 0..=most)?;
+        let count = if bulk_bytes > small.bytes { bulk_count } else { 0 };
+        Ok(PoolPlan { small, bulk: Class { count, bytes: bulk_bytes } })
+    }
+}
+
+/// One for each core that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// A number of a key, held against what the key takes.

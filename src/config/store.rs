@@ -98,7 +98,7 @@ keys! {
         )]
         max_connections_per_address: usize,
 
-        /// Connections of each event loop; one more is closed at once [default: 16384]
+        /// Connections of all event loops together; one more is closed at once [default: 16384]
         #[arg(long, env = "FXSRV_MAX_CONNECTIONS", value_name = "N", help_heading = "Resources")]
         max_connections: usize,
 
@@ -231,8 +231,9 @@ impl StoreKeys {
     pub(crate) fn running(&self) -> Result<Running, ConfigError> {
         let common = Common {
             io: self.io,
-            threads: self.threads,
+            threads: Some(self.threads.unwrap_or(1)),
             buffers: self.buffers,
+            bulk_buffers: Some(0),
             max_connections: self.max_connections,
             grace: self.grace,
             handshake_timeout: self.handshake_timeout,

@@ -1,7 +1,6 @@
 //! Page-aligned memory for registered buffers.
 //!
-//! Registration pins whole pages: 64 KiB that start inside a page pin 17 of them, and the default
-//! limit of 8 MiB then holds 120 buffers; aligned, it holds 128.
+//! Registration pins whole pages: a block that starts inside a page pins one more of them.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -9,7 +8,7 @@ use std::ptr::{self, NonNull};
 
 use tokio_uring::buf::{IoBuf, IoBufMut};
 
-const PAGE_BYTES: usize = 4096;
+use super::memlock::PAGE_BYTES;
 
 /// A zeroed, page-aligned block of fixed size, of small pages: the kernel charges a registered
 /// buffer that lies in a huge page with the whole 2 MiB of it.

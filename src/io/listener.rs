@@ -19,21 +19,49 @@ const BACKLOG: i32 = 1024;
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// Binds and listens.
-///
-/// SO_REUSEADDR allows a restart while old connections linger. SO_REUSEPORT is left off: with it a
-/// second process would silently take half of the connections.
+/// Binds and listens, with one queue.
 ///
 /// # Errors
 ///
 /// The address is taken or not ours.
 pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = bound(address, false)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds and listens, with a queue for each of `count` threads; the kernel deals connections out
+/// among the queues.
+///
+/// Several queues need SO_REUSEPORT, by which a second process would silently take a part of the
+/// connections. So the first socket listens without it: that is the lock, which one of two processes
+/// that start at the same moment gets. It is set once the port is ours, and the other sockets join.
+/// SO_REUSEADDR allows a restart while old connections linger.
+///
+/// # Errors
+///
+/// The address is taken or not ours.
+pub fn listen_for(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    let mut listeners = vec![listen(address)?];
+    let own = listeners[0].local_addr()?;
+    if count > 1 {
+        socket2::SockRef::from(&listeners[0]).set_reuse_port(true)?;
+    }
+    for _ in 1..count {
+        let next = bound(own, true)?;
+        next.listen(BACKLOG)?;
+        listeners.push(next.into());
+    }
+    Ok(listeners)
+}
+
+fn bound(address: SocketAddr, reuse_port: bool) -> io::Result<socket2::Socket> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// A listening socket on one thread's event loop.

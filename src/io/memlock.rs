@@ -2,19 +2,15 @@
 
 use std::io::{BufRead as _, BufReader};
 
+use super::pool::PoolPlan;
+
 const MIB: usize = 1024 * 1024;
+
+/// Memory is locked in whole pages.
+pub(super) const PAGE_BYTES: usize = 4096;
 
 /// What this process may lock: `None` is no limit.
 pub(super) type LimitBytes = Option<usize>;
-
-/// How many buffers fit, and what was asked for.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) count: usize,
-    asked: usize,
-    buffer_bytes: usize,
-    limit: LimitBytes,
-}
 
 /// The soft RLIMIT_MEMLOCK, or no limit for whoever has CAP_IPC_LOCK. Both are read from /proc, so
 /// that no call into the C library is needed.
@@ -26,32 +22,22 @@ pub(super) fn limit() -> LimitBytes {
     soft.split_whitespace().next()?.parse().ok()
 }
 
-/// How many of `count` buffers the limit holds. The limit counts all of a user's processes, so this
-/// is the most that can work, and the kernel may still say no.
-pub(super) fn plan(count: usize, buffer_bytes: usize, limit: LimitBytes) -> Plan {
-    let fitting = limit.map_or(count, |limit| count.min(limit / buffer_bytes));
-    Plan { count: fitting, asked: count, buffer_bytes, limit }
-}
-
-impl Plan {
-    /// The line that an operator reads: what was asked for, what it needs, what the limit is.
-    pub(super) fn warning(&self, registered: usize) -> String {
-        let limit = self.limit.map_or_else(
-            || "the kernel refuses to lock that much".to_owned(),
-            |limit| format!("the memlock limit is {} for all processes of a user", size(limit)),
-        );
-        let instead = match registered {
-            0 => "all stay unregistered".to_owned(),
-            fewer => format!("{fewer} are"),
-        };
-        format!(
-            "cannot register {} buffers of {} KiB ({}): {limit}; {instead}; raise it with \
-             `ulimit -l` or LimitMEMLOCK=, or lower --buffers",
-            self.asked,
-            self.buffer_bytes / 1024,
-            size(self.asked * self.buffer_bytes),
-        )
-    }
+/// The line that an operator reads: what was asked for, what it needs, what the limit is. The limit
+/// counts all of a user's processes, so that less than it says may be left.
+pub(super) fn warning(asked: &PoolPlan, limit: LimitBytes, registered: usize) -> String {
+    let limit = limit.map_or_else(
+        || "the kernel refuses to lock that much".to_owned(),
+        |limit| format!("the memlock limit is {} for all processes of a user", size(limit)),
+    );
+    let instead = match registered {
+        0 => "all stay unregistered".to_owned(),
+        fewer => format!("{fewer} of {} KiB are", asked.small.bytes / 1024),
+    };
+    format!(
+        "cannot register {asked} ({}): {limit}; {instead}; raise it with `ulimit -l` or \
+         LimitMEMLOCK=, or lower --buffers",
+        size(asked.total_bytes()),
+    )
 }
 
 fn size(bytes: usize) -> String {
@@ -82,20 +68,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_limit_holds_128_aligned_buffers() {
-        assert_eq!(plan(512, 65_536, Some(8 * MIB)).count, 128);
-        assert_eq!(plan(100, 65_536, Some(8 * MIB)).count, 100);
-        assert_eq!(plan(512, 65_536, None).count, 512);
-        assert_eq!(plan(512, 65_536, Some(0)).count, 0);
-    }
-
-    #[test]
     fn the_warning_names_what_was_asked_and_the_limit() {
-        let warning = plan(512, 65_536, Some(8 * MIB)).warning(128);
+        let warning = warning(&PoolPlan::small(512), Some(8 * MIB), 120);
         assert!(warning.starts_with(
-            "cannot register 512 buffers of 64 KiB (32 MiB): the memlock limit is 8 MiB"
+            "cannot register 512 buffers of 64 KiB (34 MiB): the memlock limit is 8 MiB"
         ));
-        assert!(warning.contains("128 are") && warning.contains("ulimit -l"));
+        assert!(warning.contains("120 of 64 KiB are") && warning.contains("ulimit -l"));
     }
 
     #[test]

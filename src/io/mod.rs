@@ -16,6 +16,7 @@ mod fd;
 mod file;
 mod listener;
 mod memlock;
+mod open_files;
 mod pages;
 mod pool;
 mod socket;
@@ -33,12 +34,16 @@ pub use dir::{Dir, Rename, Stat};
 pub use driver::{Choice, Driver};
 pub use event_loop::spawn;
 pub use file::{File, read_cached};
-pub use listener::{Listener, listen};
+pub use listener::{Listener, listen, listen_for};
+pub use open_files::connections_within;
 pub use pages::use_small_pages;
-pub use pool::{BUFFERS_MAX, BufferPool};
+pub use pool::{BUFFERS_MAX, BUFFERS_MIN, BufferPool, Class, PoolPlan};
 pub use socket::Socket;
 pub use window::{RecvWindow, SendWindow};
 
-/// Size of a pool's buffers: four TLS records of 16 KiB. Half of it costs 74 % more CPU per byte,
-/// since a read then rarely holds two whole records.
+/// What a buffer of a pool carries where nobody says otherwise: four TLS records of 16 KiB. Half of
+/// it costs 74 % more CPU per byte, since a read then rarely holds two whole records.
 pub const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The same for large bodies.
+pub const BULK_BUFFER_BYTES: usize = 256 * 1024;

@@ -1,6 +1,7 @@
 //! Connected sockets and their verbs.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
@@ -147,6 +148,21 @@ impl Socket {
     /// How long a single read may take from now on.
     pub fn set_read_stall_limit(&self, limit: Option<Duration>) {
         self.watched.read.limit.set(limit);
+    }
+
+    /// Whether the socket is open and nothing has come in, not even its end.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let (socket, mut byte) =
+            (socket2::SockRef::from(&self.watched.stream), [MaybeUninit::uninit()]);
+        let looked = socket.recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// By when all that is read from now on must be here. Unlike the deadline of the socket it ends
+    /// only the receiving, so that the peer can be told.
+    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
+        self.watched.read_deadline.set(deadline);
     }
 
     /// Marks a connection that waits for its next request: a drain may end it at once.

@@ -13,6 +13,8 @@ pub(super) struct Watched {
     pub(super) stream: Stream,
     /// By when the present step must be over, whatever moves.
     pub(super) deadline: Cell<Option<Instant>>,
+    /// By when all that is read must be here.
+    pub(super) read_deadline: Cell<Option<Instant>>,
     pub(super) read: Stall,
     pub(super) write: Stall,
     /// The connection waits for its next request.
@@ -45,6 +47,7 @@ impl Watched {
         Self {
             stream,
             deadline: Cell::new(None),
+            read_deadline: Cell::new(None),
             read: Stall::default(),
             write: Stall::default(),
             idle: Cell::new(false),
@@ -64,7 +67,9 @@ impl Watched {
         if !self.expired.get() && (is_late(&self.deadline) || is_late(&self.write.due)) {
             self.expired.set(true);
             self.shutdown(Shutdown::Both);
-        } else if !self.read_expired.get() && is_late(&self.read.due) {
+        } else if !self.read_expired.get()
+            && (is_late(&self.read.due) || is_late(&self.read_deadline))
+        {
             self.read_expired.set(true);
             self.shutdown(Shutdown::Read);
         }

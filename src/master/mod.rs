@@ -4,6 +4,7 @@
 //! write any of it to disk, or look into it.
 
 mod fleet;
+mod kept;
 mod reply;
 mod service;
 mod tunnel;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::auth::Tokens;
-use crate::limits::{FleetLimits, ServerLimits};
+use crate::limits::{FleetLimits, ServerLimits, UpstreamLimits};
 use crate::metrics::Registry;
 use crate::server::{self, Changing, Plan, Stop};
 use crate::tls::{ClientTls, ServerTls};
@@ -38,6 +39,8 @@ pub struct Config {
     pub limits: ServerLimits,
     /// How it watches its workers.
     pub fleet_limits: FleetLimits,
+    /// What it keeps of its connections to them.
+    pub upstream_limits: UpstreamLimits,
     /// Where it counts; [`crate::exchange::registry`] makes one.
     pub metrics: Registry,
 }
@@ -61,13 +64,14 @@ pub struct Live {
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let Config { plan, live, worker_wire, limits, fleet_limits, metrics } = config;
+    let Config { plan, live, worker_wire, limits, fleet_limits, upstream_limits, metrics } = config;
     let fleet = Fleet::new(fleet_limits);
     fleet.show_in(&metrics);
     let keeper = Keeper::new(fleet.clone(), live.clone(), worker_wire)?;
     let shared = Arc::new(Shared { live: live.clone(), fleet, worker_wire, limits });
     let make = |context| {
-        let upstreams = Upstreams::new(shared.fleet.view(), live.clone(), fleet_limits);
+        let upstreams =
+            Upstreams::new(shared.fleet.view(), live.clone(), fleet_limits, upstream_limits);
         Master::new(context, Arc::clone(&shared), upstreams)
     };
     std::thread::scope(|scope| {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Live;
 use super::fleet::Fleet;
-use super::tunnel::{Outcome, Tunnel};
-use super::upstream::{Upstream, Upstreams};
+use super::tunnel::{Attempt, Outcome, Repeat, Tunnel};
+use super::upstream::{Ask, Upstream, Upstreams};
 use crate::exchange::{self, End, Head, Next, Refusal, Strangers};
 use crate::io::Socket;
 use crate::limits::ServerLimits;
@@ -104,44 +104,84 @@ impl Master {
             return self.answer_status(client, head).await;
         }
         let started = Instant::now();
-        let mut worker = match self.prepare(client, head).await {
-            Ok(worker) => worker,
-            Err(failure) => {
-                let refusal = Refusal {
-                    version: head.version,
-                    failure,
-                    checksum: head.options.checksum,
-                    unread_bytes: Some(head.header.body_bytes()),
-                };
-                return self.refuse(client, &refusal).await;
-            }
-        };
+        let mut ask = Ask::new(head.header.body_bytes());
+        let mut body: Option<Vec<u8>> = None;
+        loop {
+            let mut worker = match self.prepare(client, head, &ask).await {
+                Ok(worker) => worker,
+                Err(failure) => {
+                    let refusal = Refusal {
+                        version: head.version,
+                        failure,
+                        checksum: head.options.checksum,
+                        unread_bytes: Some(body.map_or(head.header.body_bytes(), |_| 0)),
+                    };
+                    return self.refuse(client, &refusal).await;
+                }
+            };
+            let repeat = Repeat {
+                body: body.as_deref(),
+                is_allowed: self.upstreams.has_another(&ask, &worker),
+                is_reused: worker.is_reused,
+            };
+            let attempted = self.forward(client, &mut worker, head, repeat).await;
+            client.detach();
+            let again = match attempted {
+                Ok(Attempt::Again(again)) => again,
+                Ok(Attempt::Done(outcome)) => {
+                    log_access(client, head, Ok(&outcome), worker.name(), started);
+                    if outcome.is_reusable {
+                        self.upstreams.keep(worker);
+                    }
+                    return Ok(outcome.next);
+                }
+                Err(error) => {
+                    log_access(client, head, Err(&error), worker.name(), started);
+                    return Err(error);
+                }
+            };
+            metrics::count(|here| here.upstream_retries.add(1));
+            ask.again(&worker, again.is_refused);
+            body = again.body.or(body);
+        }
+    }
+
+    async fn forward(
+        &self,
+        client: &mut TlsStream,
+        worker: &mut Upstream,
+        head: &Head,
+        repeat: Repeat<'_>,
+    ) -> Result<Attempt, StreamError> {
         let _in_flight = InFlight::begin(head.header.body_bytes());
         let shared = &self.shared;
         let (worker_wire, limits) = (shared.worker_wire, &shared.limits);
-        let (pool, Upstream { stream, reached }) = (&self.context.pool, &mut worker);
-        let tunnel = Tunnel { pool, head, reached, worker_wire, limits };
-        let outcome = tunnel.run(client, stream).await;
-        client.detach();
-        log_access(client, head, outcome.as_ref(), worker.name(), started);
-        outcome.map(|outcome| outcome.next)
+        let (pool, Upstream { connection, reached, .. }) = (&self.context.pool, worker);
+        let tunnel = Tunnel { pool, head, reached, worker_wire, limits, repeat };
+        tunnel.run(client, &mut connection.stream).await
     }
 
     /// Reaches a worker, and takes the buffers that the body will need, both at once.
-    async fn prepare(&self, client: &mut TlsStream, head: &Head) -> Result<Upstream, Failure> {
+    async fn prepare(
+        &self,
+        client: &mut TlsStream,
+        head: &Head,
+        ask: &Ask,
+    ) -> Result<Upstream, Failure> {
         let limits = &self.shared.limits;
-        let mut worker =
-            self.upstreams.connect(self.context.driver, limits, head.header.body_bytes()).await?;
-        let acquiring = self.context.pool.acquire::<2>();
+        let body_bytes = head.header.body_bytes();
+        let mut worker = self.upstreams.connect(self.context.driver, limits, ask).await?;
+        let acquiring = self.context.pool.acquire_for::<2>(body_bytes);
         let acquired = tokio::time::timeout(limits.queue_timeout, acquiring).await;
         let [recv, send] = acquired.map_err(|_| self.out_of_buffers())?;
         client.attach_recv(recv);
-        worker.stream.attach_send(send);
+        worker.connection.stream.attach_send(send);
         Ok(worker)
     }
 
     fn out_of_buffers(&self) -> Failure {
         let count = self.context.pool.count();
+        metrics::count(|here| here.admission_timeouts.add(1));
         Failure::new(Code::Busy, format!("all {count} buffers are taken"))
             .with_retry_after_ms(1_000)
             .with_hint("try again after the given time; the operator may raise --buffers")

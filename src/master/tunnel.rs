@@ -15,7 +15,9 @@ use super::reply::{self, ClientReply, NoReply};
 use crate::exchange::{End, Head, Next};
 use crate::io::{Buffer, BufferPool};
 use crate::limits::ServerLimits;
-use crate::transport::{ReadHalf, Relay, RelayError, StreamError, TlsStream, WriteHalf};
+use crate::transport::{
+    RECORD_PLAIN_MAX, ReadHalf, Relay, RelayError, StreamError, TlsStream, WriteHalf,
+};
 use crate::wire::{Code, Failure, Version};
 
 /// A request on its way. It holds two buffers while the body goes up, none while the worker works,
@@ -27,7 +29,39 @@ pub(super) struct Tunnel<'a> {
     pub(super) reached: &'a Reached,
     pub(super) worker_wire: Version,
     pub(super) limits: &'a ServerLimits,
+    pub(super) repeat: Repeat<'a>,
 }
+
+/// Whether a request may be sent once more, and whether it has been sent before.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Repeat<'a> {
+    /// The body, where the client has sent all of it for an earlier attempt.
+    pub(super) body: Option<&'a [u8]>,
+    /// There is another worker, for where this one has no room.
+    pub(super) is_allowed: bool,
+    /// The connection was used before: if it dies without an answer, that says nothing of the worker.
+    pub(super) is_reused: bool,
+}
+
+/// What an attempt came to.
+pub(super) enum Attempt {
+    /// The client has its answer.
+    Done(Outcome),
+    /// Nothing has gone to the client, and its body, which is here in full, can be sent again.
+    Again(Again),
+}
+
+/// Why a request is to be sent again.
+pub(super) struct Again {
+    /// The body, if this attempt was the first.
+    pub(super) body: Option<Vec<u8>>,
+    /// Its worker has no room; otherwise a kept connection was dead.
+    pub(super) is_refused: bool,
+}
+
+/// Longest body that is remembered until its answer begins, so that it can be sent again: what one
+/// record holds.
+const KEPT_BODY_BYTES_MAX: u64 = RECORD_PLAIN_MAX as u64;
 
 /// What became of a request, for the access line.
 pub(super) struct Outcome {
@@ -35,6 +69,8 @@ pub(super) struct Outcome {
     pub(super) end: End,
     pub(super) bytes_out: u64,
     pub(super) convert_us: u32,
+    /// The connection to the worker takes another request.
+    pub(super) is_reusable: bool,
 }
 
 /// What the two directions tell each other.
@@ -44,6 +80,11 @@ struct Shared {
     client_failure: Cell<Option<ClientFailure>>,
     /// The worker has taken no bytes for too long.
     worker_stalled: Cell<bool>,
+}
+
+enum Answered {
+    Done(Outcome),
+    NotYet { is_refused: bool },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,20 +103,28 @@ impl Tunnel<'_> {
         &self,
         client: &mut TlsStream,
         worker: &mut TlsStream,
-    ) -> Result<Outcome, StreamError> {
+    ) -> Result<Attempt, StreamError> {
         let stall = Some(self.limits.stall_timeout);
         client.socket().set_stall_limits(stall, stall);
+        let body_bytes = self.head.header.body_bytes();
+        let body_ends = Instant::now() + self.limits.body_time(body_bytes);
+        client.socket().set_read_deadline(Some(body_ends));
         worker.socket().set_stall_limits(None, stall);
         worker.socket().set_deadline(Some(self.head.deadline));
         let head = self.head.header.with_version(self.worker_wire);
         // A worker that is gone already shows in the answer that does not come.
         let _ = worker.queue(&head.to_bytes()).await;
         let _ = worker.queue(&self.head.options_block).await;
-        let shared = Shared {
-            upload: Relay::new(self.head.header.body_bytes()),
-            client_failure: Cell::new(None),
-            worker_stalled: Cell::new(false),
+        let upload = match self.repeat.body {
+            Some(body) => {
+                let _ = worker.queue(body).await;
+                Relay::new(0)
+            }
+            None if body_bytes <= KEPT_BODY_BYTES_MAX => Relay::keeping(body_bytes),
+            None => Relay::new(body_bytes),
         };
+        let shared =
+            Shared { upload, client_failure: Cell::new(None), worker_stalled: Cell::new(false) };
         let (mut client_read, mut client_write) = client.split();
         let (mut worker_read, mut worker_write) = worker.split();
         // The upload is looked at first, so that it has given its buffers back when the answer is.
@@ -85,15 +134,26 @@ impl Tunnel<'_> {
             self.answer(&shared, &mut worker_read, &mut client_write),
         );
         client.socket().set_stall_limits(None, stall);
+        client.socket().set_read_deadline(None);
         let outcome = match (uploaded, answered) {
             // The client's own failure says more than what followed from it.
-            (Err(error), Err(_)) => return Err(error),
-            (Err(_), Ok(outcome)) => Outcome { next: Next::Finish, ..outcome },
-            (Ok(()), answered) => answered?,
+            (Err(error), Err(_) | Ok(Answered::NotYet { .. })) => return Err(error),
+            (Err(_), Ok(Answered::Done(outcome))) => {
+                Outcome { next: Next::Finish, is_reusable: false, ..outcome }
+            }
+            (Ok(()), answered) => match answered? {
+                Answered::Done(outcome) => outcome,
+                Answered::NotYet { is_refused } => {
+                    let body = shared.upload.into_kept();
+                    return Ok(Attempt::Again(Again { body, is_refused }));
+                }
+            },
         };
-        // A courtesy, which a worker that is gone does not need.
-        let _ = worker.close_write().await;
-        Ok(outcome)
+        if !outcome.is_reusable {
+            // A courtesy, which a worker that is gone does not need.
+            let _ = worker.close_write().await;
+        }
+        Ok(Attempt::Done(outcome))
     }
 
     /// Waits for the answer and relays it, or answers for a worker that fails to.
@@ -102,19 +162,23 @@ impl Tunnel<'_> {
         shared: &Shared,
         worker: &mut ReadHalf<'_>,
         client: &mut WriteHalf<'_>,
-    ) -> Result<Outcome, StreamError> {
+    ) -> Result<Answered, StreamError> {
         let reply = reply::read(worker, self.worker_wire, self.head.version).await;
         if reply.is_err() && shared.client_failure.get() == Some(ClientFailure::Gone) {
             return Err(StreamError::Closed { missing: shared.upload.left() });
         }
+        if let Some(not_yet) = self.not_yet(shared, &reply) {
+            return Ok(not_yet);
+        }
         let early = shared.upload.left() > 0;
+        let answer_bytes = reply.as_ref().map_or(0, |reply| reply.relay_bytes);
         if early {
             shared.upload.discard();
             // A write to the worker that is in flight ends by this; the answer still comes in.
             worker.shutdown(Shutdown::Write);
             // The upload holds its buffers until the client is heard out, which has its own limit.
             client.set_deadline(Instant::now() + self.limits.linger_timeout);
-        } else if let Ok(buffers) = self.acquire().await {
+        } else if let Ok(buffers) = self.acquire(answer_bytes).await {
             // The upload has given its own back, so that nothing is held while this waits.
             let [recv, send] = buffers;
             worker.attach(recv);
@@ -141,12 +205,38 @@ impl Tunnel<'_> {
                 Next::Finish
             }
         };
-        sent.map(|outcome| Outcome { next, ..outcome })
+        sent.map(|outcome| {
+            let is_reusable = outcome.is_reusable && !early && self.worker_wire == Version::V1_1;
+            Answered::Done(Outcome { next, is_reusable, ..outcome })
+        })
+    }
+
+    /// Whether the request is better sent again than answered by this: the worker has no room, or a
+    /// kept connection was dead, and the whole body is here.
+    fn not_yet(&self, shared: &Shared, reply: &Result<ClientReply, NoReply>) -> Option<Answered> {
+        let has_body = self.repeat.body.is_some() || shared.upload.has_kept();
+        if !has_body || shared.client_failure.get().is_some() {
+            return None;
+        }
+        match reply {
+            Ok(reply)
+                if self.repeat.is_allowed
+                    && matches!(reply.end, End::Failed(Code::Busy | Code::ShuttingDown)) =>
+            {
+                self.hear(reply);
+                Some(Answered::NotYet { is_refused: true })
+            }
+            Err(NoReply::Stream(error)) if self.repeat.is_reused && error.is_peer_gone() => {
+                tracing::debug!(%error, "a kept connection was dead");
+                Some(Answered::NotYet { is_refused: false })
+            }
+            _ => None,
+        }
     }
 
     /// Two buffers, or none in time: then the answer goes through the small windows that are there.
-    async fn acquire(&self) -> Result<[Buffer; 2], Elapsed> {
-        tokio::time::timeout(self.limits.queue_timeout, self.pool.acquire::<2>()).await
+    async fn acquire(&self, bytes: u64) -> Result<[Buffer; 2], Elapsed> {
+        tokio::time::timeout(self.limits.queue_timeout, self.pool.acquire_for::<2>(bytes)).await
     }
 
     async fn relay(
@@ -174,6 +264,7 @@ impl Tunnel<'_> {
             end: reply.end,
             bytes_out: reply.relay_bytes,
             convert_us: reply.convert_us,
+            is_reusable: true,
         })
     }
 
@@ -230,7 +321,8 @@ impl Tunnel<'_> {
         };
         client.write_all(&bytes).await?;
         let end = End::Failed(failure.code);
-        Ok(Outcome { next: Next::Keep, end, bytes_out: bytes.len() as u64, convert_us: 0 })
+        let bytes_out = bytes.len() as u64;
+        Ok(Outcome { next: Next::Keep, end, bytes_out, convert_us: 0, is_reusable: false })
     }
 }
 

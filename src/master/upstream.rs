@@ -2,12 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Live;
 use super::fleet::{Reached, View, Worker};
+use super::kept::{Connection, KeptConnections};
 use crate::io::{Driver, Socket};
-use crate::limits::{FleetLimits, ServerLimits};
+use crate::limits::{FleetLimits, ServerLimits, UpstreamLimits};
 use crate::metrics;
 use crate::server::Changing;
 use crate::tls::ClientTls;
@@ -19,12 +22,39 @@ pub(super) struct Upstreams {
     fleet: View,
     live: Changing<Live>,
     limits: FleetLimits,
+    kept: Rc<KeptConnections>,
+}
+
+/// What a request asks for in a worker.
+pub(super) struct Ask {
+    body_bytes: u64,
+    /// Workers that it need not be sent to again.
+    tried: Vec<Arc<Worker>>,
+    /// A kept connection has failed it.
+    wants_new: bool,
 }
 
 /// A connection to a worker, counted until it is dropped.
 pub(super) struct Upstream {
-    pub(super) stream: TlsStream,
+    pub(super) connection: Connection,
     pub(super) reached: Reached,
+    /// It has served a request before.
+    pub(super) is_reused: bool,
+}
+
+impl Ask {
+    pub(super) fn new(body_bytes: u64) -> Self {
+        Self { body_bytes, tried: Vec::new(), wants_new: false }
+    }
+
+    /// The request was sent over `failed`, and is to be sent again.
+    pub(super) fn again(&mut self, failed: &Upstream, is_refused: bool) {
+        if is_refused {
+            self.tried.push(Arc::clone(failed.reached.worker()));
+        } else {
+            self.wants_new = true;
+        }
+    }
 }
 
 impl Upstream {
@@ -35,26 +65,41 @@ impl Upstream {
 }
 
 impl Upstreams {
-    pub(super) fn new(fleet: View, live: Changing<Live>, limits: FleetLimits) -> Self {
-        Self { fleet, live, limits }
+    /// Must be called on the thread's event loop.
+    pub(super) fn new(
+        fleet: View,
+        live: Changing<Live>,
+        limits: FleetLimits,
+        kept: UpstreamLimits,
+    ) -> Self {
+        Self { fleet, live, limits, kept: KeptConnections::new(kept) }
     }
 
-    /// Connects to the worker that the fleet chooses for a body of `body_bytes`, and to the next one
-    /// where it cannot be reached. Nothing of the request has been sent yet, so that costs only time.
+    /// A connection to the worker that the fleet chooses for what is asked, and to the next one where
+    /// it cannot be reached. Nothing of the request has been sent yet, so that costs only time.
     pub(super) async fn connect(
         &self,
         driver: Driver,
         limits: &ServerLimits,
-        body_bytes: u64,
+        ask: &Ask,
     ) -> Result<Upstream, Failure> {
-        let mut tried = Vec::new();
+        let mut tried = ask.tried.clone();
         while tried.len() < self.limits.attempts_max {
-            let Some(outstanding) = self.fleet.choose(body_bytes, &tried) else { break };
-            let tls = &self.live.now().worker_tls;
-            match dial(outstanding.worker(), tls, driver, limits.connect_timeout).await {
+            let Some(outstanding) = self.fleet.choose(ask.body_bytes, &tried) else { break };
+            let (worker, live) = (Arc::clone(outstanding.worker()), self.live.now());
+            let kept = if ask.wants_new { None } else { self.kept.take(&worker, &live) };
+            if let Some(connection) = kept {
+                return Ok(Upstream {
+                    connection,
+                    reached: outstanding.reached(),
+                    is_reused: true,
+                });
+            }
+            match dial(&worker, &live.worker_tls, driver, limits.connect_timeout).await {
                 Ok(stream) => {
-                    metrics::count(|here| here.upstream_opened.add(1));
-                    return Ok(Upstream { stream, reached: outstanding.reached() });
+                    let connection = Connection::new(stream, worker, live);
+                    let reached = outstanding.reached();
+                    return Ok(Upstream { connection, reached, is_reused: false });
                 }
                 // The address is for the operator and not for the client.
                 Err(error) => {
@@ -68,6 +113,18 @@ impl Upstreams {
             format!("no worker can be reached ({} tried)", tried.len()),
         )
         .with_hint("try again; if it persists, the operator has to look at the workers"))
+    }
+
+    /// Keeps the connection of a request that is through.
+    pub(super) fn keep(&self, upstream: Upstream) {
+        self.kept.put(upstream.connection);
+    }
+
+    /// Whether there is anybody left to ask where `present` refuses: the last one to be asked answers
+    /// for itself.
+    pub(super) fn has_another(&self, ask: &Ask, present: &Upstream) -> bool {
+        ask.tried.len() + 1 < self.limits.attempts_max
+            && self.fleet.has_another(&ask.tried, present.reached.worker())
     }
 }
 

@@ -11,14 +11,16 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, Once, mpsc};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use changing::{Changer, Changing};
 pub use lifecycle::{Lifecycle, Phase, Stop};
 
-use crate::io::{BUFFER_BYTES, BufferPool, Driver, Listener, Socket, Which};
-use crate::io::{listen, shutdown_sockets, spawn};
+use crate::io::{BufferPool, Driver, Listener, PoolPlan, Socket, Which};
+use crate::io::{connections_within, listen_for, shutdown_sockets, spawn};
 use crate::metrics::{self, Registry};
 
 /// What a server runs on.
@@ -31,8 +33,8 @@ pub struct Plan {
     /// Event loops, one a thread.
     pub threads: usize,
     /// Buffers of each thread's pool.
-    pub buffers: usize,
-    /// Connections of each thread; one more is closed at once.
+    pub buffers: PoolPlan,
+    /// Connections of all threads together; one more is closed at once.
     pub connections_max: usize,
     /// How long requests in flight may go on once a drain has begun.
     pub grace: Duration,
@@ -86,17 +88,17 @@ pub fn run<S: Service>(
     make: impl Fn(Context) -> S + Sync,
     on_listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
-    let listener = listen(plan.listen)
+    let listeners = listen_for(plan.listen, plan.threads)
         .map_err(|error| explain(&error, &format!("cannot listen on {}", plan.listen)))?;
-    let address = listener.local_addr()?;
+    let address = listeners[0].local_addr()?;
+    let places = Places::new(plan.connections_max);
     std::thread::scope(|scope| {
         let (ready, readiness) = mpsc::channel();
-        let start = |number| {
-            let (listener, ready) = (listener.try_clone()?, ready.clone());
-            let (stop, make) = (stop.clone(), &make);
+        let start = |(number, listener)| {
+            let (stop, make, places, ready) = (stop.clone(), &make, &places, ready.clone());
             let body = move || {
                 metrics.enter();
-                let serving = serve_thread(plan, listener, stop, metrics, make, &ready);
+                let serving = serve_thread(plan, listener, places, stop, metrics, make, &ready);
                 let ended = plan.driver.run(serving);
                 if let Err(error) | Ok(Err(error)) = ended {
                     // Nobody listens any more where the first failure was heard already.
@@ -106,7 +108,7 @@ pub fn run<S: Service>(
             let thread = std::thread::Builder::new().name(format!("ring-{number}"));
             thread.spawn_scoped(scope, body)
         };
-        let started = (0..plan.threads).map(start).collect::<io::Result<Vec<_>>>();
+        let started = listeners.into_iter().enumerate().map(start).collect::<io::Result<Vec<_>>>();
         drop(ready);
         let all_ready = started.and_then(|threads| {
             for _ in &threads {
@@ -127,15 +129,17 @@ pub fn run<S: Service>(
 async fn serve_thread<S: Service>(
     plan: &Plan,
     listener: std::net::TcpListener,
+    places: &Places,
     mut stop: Stop,
     metrics: &Registry,
     make: &impl Fn(Context) -> S,
     ready: &mpsc::Sender<io::Result<()>>,
 ) -> io::Result<()> {
     let listener = Listener::from_std(plan.driver, listener)?;
-    let (pool, warning) = BufferPool::new(plan.driver, plan.buffers, BUFFER_BYTES)?;
+    let (pool, warning) = BufferPool::new(plan.driver, &plan.buffers)?;
     if let Some(warning) = warning {
-        tracing::warn!("{warning}");
+        // The other threads have the same to say.
+        places.buffers_warning.call_once(|| tracing::warn!("{warning}"));
     }
     tracing::debug!(driver = %plan.driver, ?pool, "ready");
     metrics::count(|here| here.buffers_pooled.add(pool.count() as u64));
@@ -152,15 +156,15 @@ async fn serve_thread<S: Service>(
             take_leave(&mut accepting_ends, plan.notice, metrics).await;
         },
         |socket| {
-            if open.count.get() >= plan.connections_max {
+            let Some(place) = places.take() else {
                 metrics::count(|here| here.connections_refused.add(1));
-                tracing::warn!(peer = %socket.peer(), max = plan.connections_max, "full");
+                tracing::warn!(peer = %socket.peer(), max = places.count, "full");
                 return;
-            }
+            };
             let (service, guard) = (Rc::clone(&service), open.enter());
             spawn(async move {
                 service.serve(socket).await;
-                drop(guard);
+                drop((guard, place));
             });
         },
     );
@@ -198,6 +202,28 @@ async fn drain(open: &Open, stop: &mut Stop, grace: Duration) {
     shutdown_sockets(Which::All);
     if tokio::time::timeout(STOP_TIMEOUT, open.emptied()).await.is_err() {
         tracing::warn!(connections = open.count.get(), "connections did not end");
+    }
+}
+
+/// The connections that all threads may have together. Taken and given back once a connection.
+struct Places {
+    free: Arc<Semaphore>,
+    count: usize,
+    buffers_warning: Once,
+}
+
+impl Places {
+    /// Places for `wanted` connections, as far as the limit of open files goes.
+    fn new(wanted: usize) -> Self {
+        let (count, warning) = connections_within(wanted.min(Semaphore::MAX_PERMITS));
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        Self { free: Arc::new(Semaphore::new(count)), count, buffers_warning: Once::new() }
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_owned().ok()
     }
 }
 

@@ -4,9 +4,10 @@
 //! side's send window without a copy of ours between. While a window is written out, the next read
 //! is in flight.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use super::{RECORD_PLAIN_MAX, ReadHalf, StreamError, WriteHalf};
+use crate::metrics;
 use crate::tls::{Progress, TlsSession};
 
 /// Room that a full record takes in a send window.
@@ -28,6 +29,8 @@ pub enum RelayMode {
 pub struct Relay {
     left: Cell<u64>,
     mode: Cell<RelayMode>,
+    /// What has been sent on, where it is to be sent again if need be.
+    kept: Option<RefCell<Vec<u8>>>,
 }
 
 /// Which end failed.
@@ -54,7 +57,25 @@ impl Relay {
     /// A relay of `bytes`.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        Self { left: Cell::new(bytes), mode: Cell::new(RelayMode::Forward) }
+        Self { left: Cell::new(bytes), mode: Cell::new(RelayMode::Forward), kept: None }
+    }
+
+    /// The same, which remembers what it sends on. For short bodies: this is a copy.
+    #[must_use]
+    pub fn keeping(bytes: u64) -> Self {
+        Self { kept: Some(RefCell::default()), ..Self::new(bytes) }
+    }
+
+    /// Whether all has been sent on and is remembered.
+    #[must_use]
+    pub fn has_kept(&self) -> bool {
+        self.kept.is_some() && self.left.get() == 0
+    }
+
+    /// What has been sent on, where it was to be remembered and is whole.
+    #[must_use]
+    pub fn into_kept(self) -> Option<Vec<u8>> {
+        self.kept.filter(|_| self.left.get() == 0).map(RefCell::into_inner)
     }
 
     /// From now on, drops what is read.
@@ -161,6 +182,10 @@ impl Relay {
                 0 => break,
                 more => taken += more,
             }
+        }
+        if let Some(kept) = &self.kept {
+            metrics::count_copied(taken);
+            kept.borrow_mut().extend_from_slice(&plain[..taken]);
         }
         self.left.set(self.left.get() - taken as u64);
         Ok(taken)

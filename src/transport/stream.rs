@@ -217,9 +217,23 @@ impl TlsStream {
     /// bytes would make the kernel send RST, and the peer would lose the answer.
     pub async fn finish(mut self, bytes_max: u64, timeout: Duration) {
         self.socket.set_deadline(Some(Instant::now() + timeout));
+        self.take_leave(bytes_max).await;
+    }
+
+    /// Closes as [`Self::finish`] does, for as long as the deadline of the socket allows.
+    pub async fn take_leave(&mut self, bytes_max: u64) {
         if self.close_write().await.is_ok() {
             self.discard_until_end(bytes_max).await;
         }
+    }
+
+    /// Whether nothing waits to be sent or read, and the peer has neither said anything nor left.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.recv.unread_bytes() == 0
+            && self.spare.is_empty()
+            && self.send.is_empty()
+            && self.socket.is_quiet()
     }
 
     /// Reads and discards what the peer still sends, undecrypted.

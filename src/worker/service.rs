@@ -123,9 +123,8 @@ impl Worker {
     ) -> Result<Done, ReceiveError> {
         let limits = &self.shared.limits;
         let _in_flight = InFlight::begin(head.header.body_bytes());
-        let buffer = self.acquire().await.map_err(|failure| ReceiveError::Failed {
-            failure,
-            unread_bytes: Some(head.header.body_bytes()),
+        let buffer = self.acquire(head.header.body_bytes()).await.map_err(|failure| {
+            ReceiveError::Failed { failure, unread_bytes: Some(head.header.body_bytes()) }
         })?;
         stream.attach_recv(buffer);
         stream.socket().set_stall_limits(Some(limits.stall_timeout), Some(limits.stall_timeout));
@@ -161,7 +160,7 @@ impl Worker {
                 return send_failure(stream, head, failure, done.convert_us).await;
             }
         };
-        let buffer = match self.acquire().await {
+        let buffer = match self.acquire(result.bytes.len() as u64).await {
             Ok(buffer) => buffer,
             Err(failure) => return send_failure(stream, head, &failure, done.convert_us).await,
         };
@@ -187,11 +186,12 @@ impl Worker {
         Ok(())
     }
 
-    async fn acquire(&self) -> Result<Buffer, Failure> {
-        let acquiring = self.context.pool.acquire::<1>();
+    async fn acquire(&self, bytes: u64) -> Result<Buffer, Failure> {
+        let acquiring = self.context.pool.acquire_for::<1>(bytes);
         let acquired = tokio::time::timeout(self.shared.limits.queue_timeout, acquiring).await;
         let [buffer] = acquired.map_err(|_| {
             let count = self.context.pool.count();
+            metrics::count(|here| here.admission_timeouts.add(1));
             Failure::new(Code::Busy, format!("all {count} buffers are taken"))
                 .with_retry_after_ms(1_000)
                 .with_hint("try again after the given time; the operator may raise --buffers")

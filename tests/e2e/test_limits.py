@@ -63,7 +63,7 @@ class Memlock(Confined):
                 self.assertEqual(len(warnings), 1, master.log())
                 self.assertRegex(
                     warnings[0],
-                    r"cannot register 64 buffers of 64 KiB \(4 MiB\): the memlock limit is "
+                    r"cannot register 32 buffers of 64 KiB and 8 of 256 KiB \(4256 KiB\): the memlock limit is "
                     rf"{said(memlock)} for.*`ulimit -l` or LimitMEMLOCK=, or lower --buffers")
 
     def test_no_warning_where_the_buffers_fit(self):

@@ -17,8 +17,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fxsrv::auth::{Token, Tokens};
-use fxsrv::io::Driver;
-use fxsrv::limits::{ConvertLimits, FleetLimits, ServerLimits};
+use fxsrv::io::{BULK_BUFFER_BYTES, Class, Driver, PoolPlan};
+use fxsrv::limits::{ConvertLimits, FleetLimits, ServerLimits, UpstreamLimits};
 use fxsrv::master::WorkerList;
 use fxsrv::server::{Changing, Lifecycle, Phase, Plan};
 use fxsrv::tls::certs::{PemPair, make_ca, make_client_leaf, make_server_leaf};
@@ -103,6 +103,7 @@ pub struct Setup {
     pub slots: usize,
     pub buffers: usize,
     pub threads: usize,
+    pub upstream: UpstreamLimits,
 }
 
 impl Setup {
@@ -115,6 +116,7 @@ impl Setup {
             slots: 2,
             buffers: 32,
             threads: 1,
+            upstream: UpstreamLimits::DEFAULT,
         }
     }
 }
@@ -206,6 +208,7 @@ pub fn start_master(setup: &Setup, pki: &Pki, workers: &[String]) -> Server {
         limits: setup.limits,
         metrics: fxsrv::exchange::registry(),
         fleet_limits: FleetLimits::default(),
+        upstream_limits: setup.upstream,
     };
     Server::start(move |stop, sender| {
         master::run(config, stop, |address| sender.send(address).unwrap()).unwrap();
@@ -217,7 +220,10 @@ pub fn plan(setup: &Setup) -> Plan {
         listen: "127.0.0.1:0".parse().unwrap(),
         driver: setup.driver,
         threads: setup.threads,
-        buffers: setup.buffers,
+        buffers: PoolPlan {
+            bulk: Class { count: 4, bytes: BULK_BUFFER_BYTES },
+            ..PoolPlan::small(setup.buffers)
+        },
         connections_max: setup.limits.connections_max,
         grace: Duration::from_secs(10),
         notice: Duration::ZERO,

@@ -39,6 +39,18 @@ impl View {
         let worker = choose(&members, tried, &mut self.random.borrow_mut())?;
         Some(Outstanding::with(Arc::clone(worker), body_bytes))
     }
+
+    /// Whether a worker is up that is neither `present` nor among those `tried`.
+    pub(in crate::master) fn has_another(
+        &self,
+        tried: &[Arc<Worker>],
+        present: &Arc<Worker>,
+    ) -> bool {
+        let is_known = |worker| {
+            tried.iter().chain([present]).any(|tried: &Arc<Worker>| Arc::ptr_eq(tried, worker))
+        };
+        self.members.borrow().iter().any(|worker| worker.is_wanted() && !is_known(worker))
+    }
 }
 
 fn choose<'a>(
