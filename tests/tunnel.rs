@@ -412,7 +412,7 @@ fn a_kept_connection_that_dies_costs_the_client_nothing() {
                 }
             }
         });
-        let master = start_master(&setup, &pki, vec![address]);
+        let master = start_master(&setup, &pki, &[address]);
         let mut client = Client::connect(&pki, master.address);
         for _ in 0..2 {
             client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
@@ -433,7 +433,7 @@ fn a_body_that_trickles_is_given_up() {
         let cluster = Cluster::start(&setup);
         let mut client = cluster.connect();
         client.send(&header_announcing(*b"v1.1", TOKEN, TO_PDF, b"", 1000));
-        let mut writer = client.tls.sock.try_clone().unwrap();
+        let writer = client.tls.sock.try_clone().unwrap();
         writer.set_nodelay(true).unwrap();
         // A byte every 20 ms never stalls, and never gets anywhere.
         let started = std::time::Instant::now();
