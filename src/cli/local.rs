@@ -6,14 +6,14 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use super::fail::Fail;
-use super::serve::plan;
+use super::serve;
 use crate::auth::{Token, Tokens};
 use crate::config::Running;
 use crate::io::Driver;
 use crate::limits::{ClientLimits, ConvertLimits, FleetLimits, UpstreamLimits, WebLimits};
 use crate::master::{WorkerList, WorkerSpec};
 use crate::metrics::Registry;
-use crate::server::{Changing, Lifecycle, Phase, Stop};
+use crate::server::{Changing, Lifecycle, Phase, Plan, Stop};
 use crate::tls::{ClientAuth, ClientTls, Identity, Roots, ServerTls, Trust, Versions};
 use crate::wire::Version;
 use crate::{master, web, worker};
@@ -117,10 +117,16 @@ impl Tiers {
 }
 
 impl Parts {
+    /// All of them are in one process.
+    fn plan(&self, listen: SocketAddr) -> Plan {
+        let loops = self.running.threads * (1 + self.workers);
+        Plan { loops, ..serve::plan(listen, self.driver, &self.running) }
+    }
+
     fn worker(&self) -> Result<worker::Config, Fail> {
         let masters = ClientAuth::Required(&self.roots);
         Ok(worker::Config {
-            plan: plan((Ipv4Addr::LOCALHOST, 0).into(), self.driver, &self.running),
+            plan: self.plan((Ipv4Addr::LOCALHOST, 0).into()),
             live: Changing::fixed(worker::Live {
                 tls: ServerTls::new(&self.server, masters, Versions::Tls13)?,
                 tokens: Tokens::Open,
@@ -135,7 +141,7 @@ impl Parts {
     fn master(&self, workers: Vec<WorkerSpec>) -> Result<master::Config, Fail> {
         let trust = Trust::Roots(&self.roots);
         Ok(master::Config {
-            plan: plan(self.listen, self.driver, &self.running),
+            plan: self.plan(self.listen),
             live: Changing::fixed(master::Live {
                 tls: ServerTls::new(&self.server, ClientAuth::None, Versions::Tls12And13)?,
                 tokens: Tokens::Only(vec![self.token.clone()]),

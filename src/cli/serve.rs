@@ -36,7 +36,9 @@ pub(super) fn plan(listen: SocketAddr, driver: Driver, running: &Running) -> Pla
     Plan {
         listen,
         driver,
+        may_change_driver: running.io.is_none(),
         threads: running.threads,
+        loops: running.threads,
         buffers: running.buffers,
         connections_max: running.limits.connections_max,
         grace: running.grace,

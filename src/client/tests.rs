@@ -80,7 +80,9 @@ impl Fake {
         let plan = Plan {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             driver,
+            may_change_driver: false,
             threads: 1,
+            loops: 1,
             buffers: crate::io::PoolPlan::small(8),
             connections_max: 16,
             grace: Duration::ZERO,

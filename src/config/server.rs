@@ -330,7 +330,11 @@ impl Common {
         let most = BUFFERS_MAX - small.count;
         let bulk_count = within("bulk-buffers", bulk_count, 0..=most)?;
         let count = if bulk_bytes > small.bytes { bulk_count } else { 0 };
-        Ok(PoolPlan { small, bulk: Class { count, bytes: bulk_bytes } })
+        Ok(PoolPlan {
+            small,
+            bulk: Class { count, bytes: bulk_bytes },
+            is_bulk_asked_for: self.bulk_buffers.is_some(),
+        })
     }
 }
 

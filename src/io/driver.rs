@@ -3,6 +3,9 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use super::memlock;
 
 /// Submission entries of a ring. A connection has at most two operations in flight, so 1,024
 /// entries take a batch from 512 connections before one submits early.
@@ -41,16 +44,11 @@ impl Driver {
         if wish == Some(Self::Epoll) {
             return Ok(Choice { driver: Self::Epoll, fallback: None });
         }
-        let trial = tokio_uring::Runtime::new(&ring(Ring::Tuned))
-            .or_else(|_| tokio_uring::Runtime::new(&ring(Ring::Plain)));
-        match trial {
+        match start_ring() {
             Ok(_) => Ok(Choice { driver: Self::Uring, fallback: None }),
             Err(error) if wish.is_none() => Ok(Choice {
                 driver: Self::Epoll,
-                fallback: Some(format!(
-                    "io_uring is refused ({error}{}), so the epoll driver serves",
-                    reason(&error)
-                )),
+                fallback: Some(format!("{}, so the epoll driver serves", explain_refusal(&error))),
             }),
             Err(error) => Err(io::Error::new(
                 error.kind(),
@@ -58,6 +56,12 @@ impl Driver {
             )),
         }
     }
+}
+
+/// Why an event loop cannot be set up, with what can be done about it.
+#[must_use]
+pub fn explain_refusal(error: &io::Error) -> String {
+    format!("io_uring is refused ({error}{})", reason(error))
 }
 
 impl fmt::Display for Driver {
@@ -81,9 +85,33 @@ impl FromStr for Driver {
     }
 }
 
+/// How long what an earlier ring was charged with may take to be given back.
+const RING_PATIENCE: Duration = Duration::from_millis(200);
+const RING_PAUSE: Duration = Duration::from_millis(10);
+
+/// A ring of this thread. The kernel charges it to the memlock limit and gives back late what earlier
+/// ones took, so that a refusal which the limit does not explain is tried again for a while.
+pub(super) fn start_ring() -> io::Result<tokio_uring::Runtime> {
+    let ends = Instant::now() + RING_PATIENCE;
+    loop {
+        let started = tokio_uring::Runtime::new(&ring(Ring::Tuned))
+            .or_else(|_| tokio_uring::Runtime::new(&ring(Ring::Plain)));
+        match started {
+            Err(error)
+                if error.raw_os_error() == Some(libc::ENOMEM)
+                    && memlock::holds_a_ring()
+                    && Instant::now() < ends =>
+            {
+                std::thread::sleep(RING_PAUSE);
+            }
+            started => return started,
+        }
+    }
+}
+
 /// How a ring is set up.
 #[derive(Clone, Copy)]
-pub(super) enum Ring {
+enum Ring {
     /// As measured to be best.
     Tuned,
     /// As kernels before 6.0 know it.
@@ -93,7 +121,7 @@ pub(super) enum Ring {
 /// `COOP_TASKRUN | SINGLE_ISSUER` saves interrupts and locks (Linux 6.0); `DEFER_TASKRUN` would
 /// hang tokio-uring, which waits on the ring's descriptor and not in `io_uring_enter`; SQPOLL
 /// costs twice the CPU.
-pub(super) fn ring(kind: Ring) -> tokio_uring::Builder {
+fn ring(kind: Ring) -> tokio_uring::Builder {
     let mut setup = tokio_uring::uring_builder();
     setup.setup_cqsize(COMPLETION_ENTRIES);
     if matches!(kind, Ring::Tuned) {

@@ -5,7 +5,7 @@ use std::io;
 
 use super::blocking::{BLOCKING_MAX, DURABLE_MAX};
 use super::deadline;
-use super::driver::{Driver, Ring, ring};
+use super::driver::{Driver, start_ring};
 
 /// Threads of an epoll loop for what blocks; no more is asked for at once.
 const BLOCKING_THREADS: usize = BLOCKING_MAX + DURABLE_MAX;
@@ -20,8 +20,7 @@ impl Driver {
     pub fn run<T>(self, main: impl Future<Output = T>) -> io::Result<T> {
         match self {
             Self::Uring => {
-                let runtime = tokio_uring::Runtime::new(&ring(Ring::Tuned))
-                    .or_else(|_| tokio_uring::Runtime::new(&ring(Ring::Plain)))?;
+                let runtime = start_ring()?;
                 Ok(runtime.block_on(deadline::enforced(main)))
             }
             Self::Epoll => {

@@ -19,7 +19,8 @@ const BACKLOG: i32 = 1024;
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// Binds and listens, with one queue.
+/// Binds and listens. Nobody else gets in on the port, whichever way he binds: not even on the
+/// queues that [`join_queue`] puts beside this one.
 ///
 /// # Errors
 ///
@@ -30,8 +31,8 @@ pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Binds and listens, with a queue for each of `count` threads; the kernel deals connections out
-/// among the queues.
+/// One more queue on the port of `first`, for another thread; the kernel deals connections out among
+/// the queues.
 ///
 /// Several queues need SO_REUSEPORT, by which a second process would silently take a part of the
 /// connections. So the first socket listens without it: that is the lock, which one of two processes
@@ -40,19 +41,12 @@ pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 ///
 /// # Errors
 ///
-/// The address is taken or not ours.
-pub fn listen_for(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
-    let mut listeners = vec![listen(address)?];
-    let own = listeners[0].local_addr()?;
-    if count > 1 {
-        socket2::SockRef::from(&listeners[0]).set_reuse_port(true)?;
-    }
-    for _ in 1..count {
-        let next = bound(own, true)?;
-        next.listen(BACKLOG)?;
-        listeners.push(next.into());
-    }
-    Ok(listeners)
+/// The kernel knows no SO_REUSEPORT.
+pub fn join_queue(first: &std::net::TcpListener) -> io::Result<std::net::TcpListener> {
+    socket2::SockRef::from(first).set_reuse_port(true)?;
+    let next = bound(first.local_addr()?, true)?;
+    next.listen(BACKLOG)?;
+    Ok(next.into())
 }
 
 fn bound(address: SocketAddr, reuse_port: bool) -> io::Result<socket2::Socket> {

@@ -22,19 +22,33 @@ pub(super) fn limit() -> LimitBytes {
     soft.split_whitespace().next()?.parse().ok()
 }
 
+/// What a ring of ours is charged with before any buffer: 1,024 entries of 64 bytes, 4,096
+/// completions of 16, the index of entries, and some pages beside.
+const RING_BYTES: usize = 160 * 1024;
+
+/// What each of `loops` may lock for its buffers.
+pub(super) fn share(limit_bytes: usize, loops: usize) -> usize {
+    (limit_bytes / loops.max(1)).saturating_sub(RING_BYTES)
+}
+
+/// Whether a ring could be had within the limit, if nothing else were charged to it.
+pub(super) fn holds_a_ring() -> bool {
+    limit().is_none_or(|limit| limit >= RING_BYTES)
+}
+
 /// The line that an operator reads: what was asked for, what it needs, what the limit is. The limit
 /// counts all of a user's processes, so that less than it says may be left.
-pub(super) fn warning(asked: &PoolPlan, limit: LimitBytes, registered: usize) -> String {
+pub(super) fn warning(asked: &PoolPlan, loops: usize, limit: LimitBytes, instead: &str) -> String {
     let limit = limit.map_or_else(
         || "the kernel refuses to lock that much".to_owned(),
         |limit| format!("the memlock limit is {} for all processes of a user", size(limit)),
     );
-    let instead = match registered {
-        0 => "all stay unregistered".to_owned(),
-        fewer => format!("{fewer} of {} KiB are", asked.small.bytes / 1024),
+    let each = match loops {
+        1 => String::new(),
+        loops => format!(" for each of {loops} threads"),
     };
     format!(
-        "cannot register {asked} ({}): {limit}; {instead}; raise it with `ulimit -l` or \
+        "cannot register {asked} ({}){each}: {limit}; {instead}; raise it with `ulimit -l` or \
          LimitMEMLOCK=, or lower --buffers",
         size(asked.total_bytes()),
     )
@@ -69,11 +83,19 @@ mod tests {
 
     #[test]
     fn the_warning_names_what_was_asked_and_the_limit() {
-        let warning = warning(&PoolPlan::small(512), Some(8 * MIB), 120);
+        let warning = warning(&PoolPlan::small(512), 2, Some(8 * MIB), "120 of 64 KiB are");
         assert!(warning.starts_with(
-            "cannot register 512 buffers of 64 KiB (34 MiB): the memlock limit is 8 MiB"
+            "cannot register 512 buffers of 64 KiB (34 MiB) for each of 2 threads: the memlock limit is \
+             8 MiB"
         ));
         assert!(warning.contains("120 of 64 KiB are") && warning.contains("ulimit -l"));
+    }
+
+    #[test]
+    fn all_loops_of_a_process_share_the_limit() {
+        assert_eq!(share(8 * MIB, 1), 8 * MIB - RING_BYTES);
+        assert_eq!(share(8 * MIB, 4), 2 * MIB - RING_BYTES);
+        assert_eq!(share(RING_BYTES, 2), 0);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct PoolPlan {
     /// For large bodies, as far as they go: a read and a write then move more, and cost less for
     /// each byte. None where the count is 0.
     pub bulk: Class,
+    /// Whether an operator has asked for so many of the large ones, and is told where there are fewer.
+    pub is_bulk_asked_for: bool,
 }
 
 /// The buffers of one thread. Clones share them.
@@ -50,6 +52,7 @@ pub struct BufferPool {
     blocks: Rc<FixedBufPool<AlignedBlock>>,
     small: Shelf,
     bulk: Shelf,
+    is_bulk_asked_for: bool,
     registered: bool,
 }
 
@@ -81,6 +84,7 @@ impl PoolPlan {
         Self {
             small: Class { count, bytes: BUFFER_BYTES },
             bulk: Class { count: 0, bytes: BUFFER_BYTES },
+            is_bulk_asked_for: false,
         }
     }
 
@@ -90,27 +94,34 @@ impl PoolPlan {
         self.small.total_bytes() + self.bulk.total_bytes()
     }
 
-    /// The most of this plan that `limit_bytes` holds: at first without what is for bulk.
+    /// The most of this plan that `limit_bytes` holds: what is for bulk is given up first.
     fn within(self, limit_bytes: usize) -> Self {
-        if self.total_bytes() <= limit_bytes {
-            return self;
-        }
-        let count = self.small.count.min(limit_bytes / self.small.block_bytes());
-        self.with_counts(count, 0)
+        let small = self.small.count.min(limit_bytes / self.small.block_bytes());
+        let left = limit_bytes - small * self.small.block_bytes();
+        // A request takes two at once.
+        let bulk = self.bulk.count.min(left / self.bulk.block_bytes() / 2 * 2);
+        self.with_counts(small, if small < self.small.count { 0 } else { bulk })
     }
 
     /// What to try where the kernel has refused this.
     fn smaller(self) -> Self {
         match self.bulk.count {
             0 => self.with_counts(self.small.count * 3 / 4, 0),
-            _ => self.with_counts(self.small.count, 0),
+            bulk => self.with_counts(self.small.count, bulk / 2),
         }
+    }
+
+    /// Whether an operator is to hear that there is only `made` of this.
+    fn misses(&self, made: &Self) -> bool {
+        made.small.count < self.small.count
+            || self.is_bulk_asked_for && made.bulk.count < self.bulk.count
     }
 
     fn with_counts(self, small: usize, bulk: usize) -> Self {
         Self {
             small: Class { count: small, ..self.small },
             bulk: Class { count: bulk, ..self.bulk },
+            ..self
         }
     }
 
@@ -128,30 +139,36 @@ impl PoolPlan {
 
 impl BufferPool {
     /// The pool of `plan`, with one line for the operator where it had to become smaller or stay
-    /// unregistered. Must run on the thread's event loop.
+    /// unregistered. Must run on the thread's event loop, which is one of `loops` of the process: they
+    /// share what may be locked.
     ///
     /// # Errors
     ///
     /// The plan has under 8 or over 1,024 buffers, or the memory cannot be had.
-    pub fn new(driver: Driver, plan: &PoolPlan) -> io::Result<(Self, Option<String>)> {
+    pub fn new(
+        driver: Driver,
+        plan: &PoolPlan,
+        loops: usize,
+    ) -> io::Result<(Self, Option<String>)> {
         plan.check()?;
         if driver == Driver::Epoll {
             return Ok((Self::with(blocks(plan)?, plan, false), None));
         }
         let limit = memlock::limit();
-        let mut attempt = limit.map_or(*plan, |limit| plan.within(limit));
+        let mut attempt = limit.map_or(*plan, |limit| plan.within(memlock::share(limit, loops)));
         while attempt.small.count >= BUFFERS_MIN {
             let pool = blocks(&attempt)?;
             // The limit is charged per user and given back late, so that the kernel may still
             // refuse what the plan allows.
             if pool.register().is_ok() {
-                let warning =
-                    (attempt != *plan).then(|| memlock::warning(plan, limit, attempt.small.count));
+                let warning = plan
+                    .misses(&attempt)
+                    .then(|| memlock::warning(plan, loops, limit, &format!("{attempt} are")));
                 return Ok((Self::with(pool, &attempt, true), warning));
             }
             attempt = attempt.smaller();
         }
-        let warning = memlock::warning(plan, limit, 0);
+        let warning = memlock::warning(plan, loops, limit, "all stay unregistered");
         Ok((Self::with(blocks(plan)?, plan, false), Some(warning)))
     }
 
@@ -161,6 +178,7 @@ impl BufferPool {
             blocks: Rc::new(blocks),
             small: shelf(plan.small),
             bulk: shelf(plan.bulk),
+            is_bulk_asked_for: plan.is_bulk_asked_for,
             registered,
         }
     }
@@ -232,7 +250,11 @@ impl BufferPool {
     /// What there is of either size.
     #[must_use]
     pub fn plan(&self) -> PoolPlan {
-        PoolPlan { small: self.small.class, bulk: self.bulk.class }
+        PoolPlan {
+            small: self.small.class,
+            bulk: self.bulk.class,
+            is_bulk_asked_for: self.is_bulk_asked_for,
+        }
     }
 
     /// Whether the ring knows them.
@@ -292,9 +314,18 @@ mod tests {
         let plan = PoolPlan { bulk, ..PoolPlan::small(32) };
         assert_eq!(plan.total_bytes(), (32 * 68 + 8 * 260) * KIB);
         assert_eq!(plan.within(8 * KIB * KIB), plan);
-        assert_eq!(plan.within(4 * KIB * KIB), plan.with_counts(32, 0));
+        assert_eq!(plan.within(4 * KIB * KIB), plan.with_counts(32, 6));
         assert_eq!(plan.within(KIB * KIB), plan.with_counts(15, 0));
-        assert_eq!(plan.smaller(), plan.with_counts(32, 0));
-        assert_eq!(plan.smaller().smaller(), plan.with_counts(24, 0));
+        assert_eq!(plan.within(0), plan.with_counts(0, 0));
+        assert_eq!(plan.smaller(), plan.with_counts(32, 4));
+        assert_eq!(plan.with_counts(32, 0).smaller(), plan.with_counts(24, 0));
+    }
+
+    #[test]
+    fn an_operator_hears_of_fewer_buffers_than_asked_for() {
+        let plan = PoolPlan { bulk: Class { count: 8, bytes: 256 * KIB }, ..PoolPlan::small(32) };
+        assert!(!plan.misses(&plan.with_counts(32, 2)), "nobody has asked for the large ones");
+        assert!(plan.misses(&plan.with_counts(31, 0)));
+        assert!(PoolPlan { is_bulk_asked_for: true, ..plan }.misses(&plan.with_counts(32, 7)));
     }
 }

@@ -150,15 +150,6 @@ impl Socket {
         self.watched.read.limit.set(limit);
     }
 
-    /// Whether the socket is open and nothing has come in, not even its end.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        let (socket, mut byte) =
-            (socket2::SockRef::from(&self.watched.stream), [MaybeUninit::uninit()]);
-        let looked = socket.recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
-        matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
     /// By when all that is read from now on must be here. Unlike the deadline of the socket it ends
     /// only the receiving, so that the peer can be told.
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
@@ -183,7 +174,7 @@ impl Socket {
         let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
         let descriptor = fd::borrow(self);
         let peeked = socket2::SockRef::from(&descriptor)
-            .recv_with_flags(&mut [std::mem::MaybeUninit::uninit()], flags);
+            .recv_with_flags(&mut [MaybeUninit::uninit()], flags);
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 

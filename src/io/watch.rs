@@ -61,17 +61,17 @@ impl Watched {
         let _ = socket2::SockRef::from(&self.stream).shutdown(how);
     }
 
-    /// Shuts down what is late at `now`.
+    /// Shuts down what is late at `now`. A late read goes first: where this thread had no time for so
+    /// long that the deadline has passed too, the peer can still be told.
     pub(super) fn expire(&self, now: Instant) {
         let is_late = |due: &Cell<Option<Instant>>| due.get().is_some_and(|due| due <= now);
-        if !self.expired.get() && (is_late(&self.deadline) || is_late(&self.write.due)) {
-            self.expired.set(true);
-            self.shutdown(Shutdown::Both);
-        } else if !self.read_expired.get()
-            && (is_late(&self.read.due) || is_late(&self.read_deadline))
-        {
+        let is_read_late = is_late(&self.read.due) || is_late(&self.read_deadline);
+        if is_read_late && !self.has_expired() {
             self.read_expired.set(true);
             self.shutdown(Shutdown::Read);
+        } else if !self.expired.get() && (is_late(&self.deadline) || is_late(&self.write.due)) {
+            self.expired.set(true);
+            self.shutdown(Shutdown::Both);
         }
     }
 

@@ -4,6 +4,7 @@
 //! the way from serving to the end. Must never know what a connection carries.
 
 mod changing;
+mod crew;
 mod lifecycle;
 
 use std::cell::Cell;
@@ -11,7 +12,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Once, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,8 +21,9 @@ pub use changing::{Changer, Changing};
 pub use lifecycle::{Lifecycle, Phase, Stop};
 
 use crate::io::{BufferPool, Driver, Listener, PoolPlan, Socket, Which};
-use crate::io::{connections_within, listen_for, shutdown_sockets, spawn};
+use crate::io::{connections_within, join_queue, listen, shutdown_sockets, spawn};
 use crate::metrics::{self, Registry};
+use crew::Crew;
 
 /// What a server runs on.
 #[derive(Debug, Clone)]
@@ -30,8 +32,12 @@ pub struct Plan {
     pub listen: SocketAddr,
     /// What carries its input and output.
     pub driver: Driver,
+    /// Whether another one may do so where the kernel refuses this one after all.
+    pub may_change_driver: bool,
     /// Event loops, one a thread.
     pub threads: usize,
+    /// Those of the whole process, which share what it may lock.
+    pub loops: usize,
     /// Buffers of each thread's pool.
     pub buffers: PoolPlan,
     /// Connections of all threads together; one more is closed at once.
@@ -80,7 +86,7 @@ impl Context {
 ///
 /// # Errors
 ///
-/// The address cannot be bound, or a thread's event loop or buffers cannot be set up.
+/// The address cannot be bound, or no thread's event loop and buffers can be set up.
 pub fn run<S: Service>(
     plan: &Plan,
     stop: &Stop,
@@ -88,36 +94,28 @@ pub fn run<S: Service>(
     make: impl Fn(Context) -> S + Sync,
     on_listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
-    let listeners = listen_for(plan.listen, plan.threads)
-        .map_err(|error| explain(&error, &format!("cannot listen on {}", plan.listen)))?;
-    let address = listeners[0].local_addr()?;
+    let cannot_listen = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot listen on {}: {error}", plan.listen))
+    };
+    // First of all: of two servers that start at the same moment one gets the port.
+    let first = listen(plan.listen).map_err(cannot_listen)?;
+    let address = first.local_addr()?;
     let places = Places::new(plan.connections_max);
+    let crew = Crew { plan, stop, metrics, places: &places, make: &make };
     std::thread::scope(|scope| {
-        let (ready, readiness) = mpsc::channel();
-        let start = |(number, listener)| {
-            let (stop, make, places, ready) = (stop.clone(), &make, &places, ready.clone());
-            let body = move || {
-                metrics.enter();
-                let serving = serve_thread(plan, listener, places, stop, metrics, make, &ready);
-                let ended = plan.driver.run(serving);
-                if let Err(error) | Ok(Err(error)) = ended {
-                    // Nobody listens any more where the first failure was heard already.
-                    let _ = ready.send(Err(error));
-                }
-            };
-            let thread = std::thread::Builder::new().name(format!("ring-{number}"));
-            thread.spawn_scoped(scope, body)
+        let start = || {
+            let crew = crew.assemble(scope)?;
+            let others = crew.others.into_iter().map(|ready| Ok((ready, join_queue(&first)?)));
+            let others = others.collect::<io::Result<Vec<_>>>().map_err(cannot_listen)?;
+            Ok((crew.threads, crew.first, others))
         };
-        let started = listeners.into_iter().enumerate().map(start).collect::<io::Result<Vec<_>>>();
-        drop(ready);
-        let all_ready = started.and_then(|threads| {
-            for _ in &threads {
-                readiness.recv().unwrap_or_else(|_| Err(io::Error::other("a thread died")))?;
-            }
-            Ok(threads)
-        });
         // The scope waits for the threads that do run: they have to be told.
-        let threads = all_ready.inspect_err(|_| stop.request(Phase::Stopped))?;
+        let (threads, ready, others) =
+            start().inspect_err(|_: &io::Error| stop.request(Phase::Stopped))?;
+        for (ready, queue) in others {
+            ready.serve(queue);
+        }
+        ready.serve(first);
         on_listening(address);
         for thread in threads {
             thread.join().map_err(|_| io::Error::other("an event loop died"))?;
@@ -126,51 +124,37 @@ pub fn run<S: Service>(
     })
 }
 
-async fn serve_thread<S: Service>(
-    plan: &Plan,
-    listener: std::net::TcpListener,
-    places: &Places,
-    mut stop: Stop,
-    metrics: &Registry,
-    make: &impl Fn(Context) -> S,
-    ready: &mpsc::Sender<io::Result<()>>,
-) -> io::Result<()> {
-    let listener = Listener::from_std(plan.driver, listener)?;
-    let (pool, warning) = BufferPool::new(plan.driver, &plan.buffers)?;
-    if let Some(warning) = warning {
-        // The other threads have the same to say.
-        places.buffers_warning.call_once(|| tracing::warn!("{warning}"));
+impl<S: Service, M: Fn(Context) -> S + Sync> Crew<'_, M> {
+    /// Serves what `listener` brings, until the end.
+    async fn serve(&self, listener: Listener, pool: BufferPool) {
+        let (plan, places, mut stop) = (self.plan, self.places, self.stop.clone());
+        let (driver, metrics) = (listener.driver(), self.metrics.clone());
+        metrics::count(|here| here.buffers_pooled.add(pool.count() as u64));
+        let context = Context { driver, pool, metrics, stop: stop.clone() };
+        let service = Rc::new((self.make)(context));
+        let open = Open::default();
+        let mut accepting_ends = stop.clone();
+        let accepting = listener.accept_until(
+            async move {
+                accepting_ends.reached(Phase::Leaving).await;
+                take_leave(&mut accepting_ends, plan.notice, self.metrics).await;
+            },
+            |socket| {
+                let Some(place) = places.take() else {
+                    metrics::count(|here| here.connections_refused.add(1));
+                    tracing::warn!(peer = %socket.peer(), max = places.count, "full");
+                    return;
+                };
+                let (service, guard) = (Rc::clone(&service), open.enter());
+                spawn(async move {
+                    service.serve(socket).await;
+                    drop((guard, place));
+                });
+            },
+        );
+        accepting.await;
+        drain(&open, &mut stop, plan.grace).await;
     }
-    tracing::debug!(driver = %plan.driver, ?pool, "ready");
-    metrics::count(|here| here.buffers_pooled.add(pool.count() as u64));
-    let context =
-        Context { driver: plan.driver, pool, metrics: metrics.clone(), stop: stop.clone() };
-    let service = Rc::new(make(context));
-    // The receiver is gone only where another thread has failed, and then a stop follows.
-    let _ = ready.send(Ok(()));
-    let open = Open::default();
-    let mut accepting_ends = stop.clone();
-    let accepting = listener.accept_until(
-        async move {
-            accepting_ends.reached(Phase::Leaving).await;
-            take_leave(&mut accepting_ends, plan.notice, metrics).await;
-        },
-        |socket| {
-            let Some(place) = places.take() else {
-                metrics::count(|here| here.connections_refused.add(1));
-                tracing::warn!(peer = %socket.peer(), max = places.count, "full");
-                return;
-            };
-            let (service, guard) = (Rc::clone(&service), open.enter());
-            spawn(async move {
-                service.serve(socket).await;
-                drop((guard, place));
-            });
-        },
-    );
-    accepting.await;
-    drain(&open, &mut stop, plan.grace).await;
-    Ok(())
 }
 
 /// How often a server that leaves looks whether anybody is still connected.
@@ -209,7 +193,6 @@ async fn drain(open: &Open, stop: &mut Stop, grace: Duration) {
 struct Places {
     free: Arc<Semaphore>,
     count: usize,
-    buffers_warning: Once,
 }
 
 impl Places {
@@ -219,7 +202,7 @@ impl Places {
         if let Some(warning) = warning {
             tracing::warn!("{warning}");
         }
-        Self { free: Arc::new(Semaphore::new(count)), count, buffers_warning: Once::new() }
+        Self { free: Arc::new(Semaphore::new(count)), count }
     }
 
     fn take(&self) -> Option<OwnedSemaphorePermit> {
@@ -256,8 +239,4 @@ impl Drop for OpenGuard {
         metrics::count(|here| here.connections_closed.add(1));
         self.0.emptied.notify_one();
     }
-}
-
-fn explain(error: &io::Error, what: &str) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
 }

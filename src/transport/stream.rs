@@ -233,7 +233,7 @@ impl TlsStream {
         self.recv.unread_bytes() == 0
             && self.spare.is_empty()
             && self.send.is_empty()
-            && self.socket.is_quiet()
+            && !self.socket.has_input()
     }
 
     /// Reads and discards what the peer still sends, undecrypted.

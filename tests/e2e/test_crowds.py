@@ -66,7 +66,9 @@ class Crowds(harness.Case):
     def test_20_clients_among_200_that_are_silent_and_50_that_send_garbage(self):
         for io in harness.DRIVERS:
             with self.subTest(io=io):
-                worker, master, address = self.start_tiers(io)
+                # Connections between the two are kept, and soon given up where nobody needs them.
+                worker, master, address = self.start_tiers(
+                    io, master_args=("--worker-idle-timeout", "1s"))
                 fds = [len(server.fds()) for server in (worker, master)]
                 bad = [self.open_plain(address) for _ in range(SILENT)]
                 for number in range(GARBAGE):

@@ -28,6 +28,17 @@ def said(size):
     return f"{size >> 20} MiB" if size % (1 << 20) == 0 else f"{size >> 10} KiB"
 
 
+def is_closed(connection):
+    """Whether the other side has ended a connection on which nobody says anything."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
 class Confined(harness.Case):
     """A master as an ordinary user who may lock little memory."""
 
@@ -56,22 +67,32 @@ class Memlock(Confined):
     def test_a_small_limit_is_warned_of_and_serves(self):
         for memlock in (512 * 1024, 1024 * 1024, 4096 * 1024):
             with self.subTest(memlock=memlock):
-                master = self.start_confined(memlock, "--io", "uring")
+                master = self.start_confined(memlock, "--io", "uring", "--threads", "2")
                 result = self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG)
                 samples.check_picture(result, "png")
                 warnings = re.findall(r".*WARN.*cannot register.*", master.log())
                 self.assertEqual(len(warnings), 1, master.log())
                 self.assertRegex(
                     warnings[0],
-                    r"cannot register 32 buffers of 64 KiB and 8 of 256 KiB \(4256 KiB\): the memlock limit is "
-                    rf"{said(memlock)} for.*`ulimit -l` or LimitMEMLOCK=, or lower --buffers")
+                    r"cannot register 32 buffers of 64 KiB and 8 of 256 KiB \(4256 KiB\) for each of 2 threads: "
+                    rf"the memlock limit is {said(memlock)} for.*`ulimit -l` or LimitMEMLOCK=, or lower --buffers")
 
     def test_no_warning_where_the_buffers_fit(self):
-        # 4 MiB of buffers, the ring itself, and what the kernel counts beside them.
-        master = self.start_confined(8192 * 1024, "--buffers", "64")
+        # What an ordinary user has by default holds the default pools of two threads, but for some of
+        # the large buffers that nobody asked for.
+        master = self.start_confined(8192 * 1024, "--threads", "2")
         samples.check_picture(
             self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
         self.assertNotIn("cannot register", master.log())
+
+    def test_a_limit_that_holds_one_ring_of_four_serves_on_one_thread(self):
+        master = self.start_confined(256 * 1024, "--threads", "4")
+        for _ in range(4):
+            samples.check_picture(
+                self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
+        lines = [line for line in master.log().splitlines() if "WARN" in line and "memlock" in line]
+        self.assertEqual(len(lines), 1, master.log())
+        self.assertRegex(lines[0], "1 of 4 threads serve: io_uring is refused .*; cannot register ")
 
     def test_a_limit_too_low_for_a_ring_is_named_and_epoll_serves(self):
         master = self.start_confined(0)
@@ -92,18 +113,41 @@ class Memlock(Confined):
 class Descriptors(harness.Case):
     """More connections than descriptors: no spin, and a recovery without help."""
 
-    def test_64_descriptors_and_100_connections(self):
+    #: Holds a master with its two threads, and no crowd.
+    LIMIT = 64
+
+    def setUp(self):
+        super().setUp()
         harness.raise_fd_limit()
+
+    def start_short(self, io):
+        """A master whose limit of descriptors sinks once it serves: a server that starts under a low
+        one takes no more connections than it holds, and would not come to where it lacks them."""
+        worker = self.start_worker("--io", io)
+        master = self.start_master(
+            worker.address(), "--io", io, "--threads", "2", "--handshake-timeout", "60s",
+            "--worker-connections", "0", "--check-interval", "60s")
+        master.address()
+        # A check that ended later would leave its descriptor to somebody.
+        harness.eventually("the worker is up", lambda: "a worker is up" in master.log())
+        resource.prlimit(master.pid, resource.RLIMIT_NOFILE, (self.LIMIT, self.LIMIT))
+        return master
+
+    def crowd(self, master):
+        """Connections that take what descriptors there are."""
+        crowd = [socket.create_connection(master.address(), timeout=10) for _ in range(100)]
+        for connection in crowd:
+            self.addCleanup(connection.close)
+        harness.eventually(
+            "the descriptors are used up", lambda: len(master.fds()) >= self.LIMIT - 1)
+        return crowd
+
+    def test_64_descriptors_and_100_connections(self):
         for io in harness.DRIVERS:
             with self.subTest(io=io):
-                worker = self.start_worker("--io", io)
-                master = self.start_master(
-                    worker.address(), "--io", io, "--handshake-timeout", "60s",
-                    preexec_fn=confine.limit(resource.RLIMIT_NOFILE, 64))
-                address = master.address()
+                master = self.start_short(io)
                 fds = len(master.fds())
-                crowd = [socket.create_connection(address, timeout=10) for _ in range(100)]
-                harness.eventually("the descriptors are used up", lambda: len(master.fds()) >= 63)
+                crowd = self.crowd(master)
                 harness.eventually("the log says so", lambda: "cannot accept" in master.log())
                 before = master.cpu_s()
                 # Not to let something happen: this is the time over which CPU time is counted.
@@ -114,19 +158,14 @@ class Descriptors(harness.Case):
                 for connection in crowd:
                     connection.close()
                 samples.check_picture(
-                    self.convert_v1(address, client_v1.TO_JPG, samples.JPG), "jpg")
+                    self.convert_v1(master.address(), client_v1.TO_JPG, samples.JPG), "jpg")
                 harness.eventually(
                     f"the master is back at {fds} descriptors", lambda: len(master.fds()) <= fds)
 
     def test_a_master_without_a_descriptor_for_its_worker_says_no_worker(self):
-        worker = self.start_worker()
-        master = self.start_master(
-            worker.address(), "--handshake-timeout", "60s",
-            preexec_fn=confine.limit(resource.RLIMIT_NOFILE, 64))
-        address = master.address()
-        with client_v1.connect(address, self.context) as stream:
-            crowd = [socket.create_connection(address, timeout=10) for _ in range(100)]
-            harness.eventually("the descriptors are used up", lambda: len(master.fds()) >= 63)
+        master = self.start_short("uring")
+        with client_v1.connect(master.address(), self.context) as stream:
+            crowd = self.crowd(master)
             stream.sendall(client_v1.request_header(
                 samples.JPG, client_v1.TO_PNG, harness.TOKEN) + samples.JPG)
             error = client_v1.parse_error(client_v1.read_answer(stream))
@@ -134,6 +173,37 @@ class Descriptors(harness.Case):
                 connection.close()
         self.assertIsNotNone(error)
         self.assertEqual(error.code, "NO_WORKER")
+
+    def test_connections_are_bounded_by_what_the_limit_holds(self):
+        # 64 for the server itself, and two for each connection.
+        limit, most = 128, 32
+        for io in harness.DRIVERS:
+            with self.subTest(io=io):
+                worker = self.start_worker("--io", io)
+                master = self.start_master(
+                    worker.address(), "--io", io, "--threads", "2", "--handshake-timeout", "60s",
+                    preexec_fn=confine.limit(resource.RLIMIT_NOFILE, limit))
+                address = master.address()
+                self.assertIn(
+                    f"{most} connections instead of 16384: the limit of open files is {limit}",
+                    master.log())
+                crowd = [socket.create_connection(address, timeout=10) for _ in range(3 * most)]
+                for connection in crowd:
+                    self.addCleanup(connection.close)
+                # Those beyond are closed at once, and the others wait for us to speak.
+                harness.eventually(
+                    f"all but {most} are closed",
+                    lambda: sum(map(is_closed, crowd)) == len(crowd) - most)
+                self.assertNotIn("cannot accept", master.log())
+                for connection in crowd:
+                    connection.close()
+
+                def is_served():
+                    try:
+                        return self.convert_v1(address, client_v1.TO_JPG, samples.JPG)
+                    except OSError:
+                        return None
+                samples.check_picture(harness.eventually("it serves again", is_served), "jpg")
 
 
 class WithoutIoUring(harness.Case):

@@ -219,7 +219,9 @@ pub fn plan(setup: &Setup) -> Plan {
     Plan {
         listen: "127.0.0.1:0".parse().unwrap(),
         driver: setup.driver,
+        may_change_driver: false,
         threads: setup.threads,
+        loops: setup.threads,
         buffers: PoolPlan {
             bulk: Class { count: 4, bytes: BULK_BUFFER_BYTES },
             ..PoolPlan::small(setup.buffers)

@@ -68,8 +68,21 @@ fn choose<'a>(
     if rank == Rank::Last && tried.iter().any(|worker| worker.rank() == Rank::Last) {
         return None;
     }
+    pick(members, is_open, rank, random)
+}
+
+/// One of those that are open and of `rank`. A check on another thread may have changed a rank since
+/// it was looked at: where nobody is left of it, any that is open is as good.
+fn pick<'a>(
+    members: &'a [Arc<Worker>],
+    is_open: impl Fn(&Arc<Worker>) -> bool,
+    rank: Rank,
+    random: &mut fastrand::Rng,
+) -> Option<&'a Arc<Worker>> {
     let candidates = || members.iter().filter(|worker| is_open(worker) && worker.rank() == rank);
-    let first = draw(candidates(), random)?;
+    let Some(first) = draw(candidates(), random) else {
+        return draw(members.iter().filter(|worker| is_open(worker)), random);
+    };
     let others = || candidates().filter(|worker| !Arc::ptr_eq(worker, first));
     let Some(second) = draw(others(), random) else { return Some(first) };
     Some(if has_less_to_do(second, first) { second } else { first })
@@ -196,6 +209,15 @@ mod tests {
         let last = choose(&members, &tried, &mut random()).unwrap();
         assert_eq!(position(&members, last), 0);
         assert!(choose(&members, &members, &mut random()).is_none());
+    }
+
+    #[test]
+    fn a_rank_that_changes_during_the_choice_hides_no_worker() {
+        let members = workers(&[1]);
+        for rank in [Rank::Ready, Rank::Doubtful, Rank::Last] {
+            assert!(pick(&members, |_| true, rank, &mut random()).is_some(), "{rank:?}");
+        }
+        assert!(pick(&members, |_| false, Rank::Ready, &mut random()).is_none());
     }
 
     #[test]
