@@ -1,14 +1,12 @@
 //! A client's connection: opened, used for many files, opened again where it must be.
 
-use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::exchange::{ExchangeError, Outgoing, Reply, exchange};
-use super::{Answer, ClientConfig, ClientError, Progress, Request, Wire};
+use super::{Answer, ClientConfig, ClientError, Progress, Request, Wire, reach, secure};
 use crate::auth::Token;
 use crate::convert;
-use crate::io::{BUFFER_BYTES, Buffer, Socket};
+use crate::io::{BUFFER_BYTES, Buffer};
 use crate::transport::{StreamError, TlsStream};
 use crate::wire::{ChecksumKind, Code, Operation, RequestHeader, RequestOptions, Version};
 
@@ -180,54 +178,11 @@ impl Connection {
         }
     }
 
-    /// Connects to the first address of the server that answers.
+    /// Connects, with buffers that last for as long as the connection.
     pub(super) async fn open(&self) -> Result<TlsStream, ClientError> {
-        let (server, limits) = (&self.config.server, &self.config.limits);
-        let unreachable = |source| ClientError::Unreachable { server: server.clone(), source };
-        let unknown = |error: io::Error| {
-            let reason = format!("its name is not known ({error})");
-            unreachable(io::Error::new(io::ErrorKind::NotFound, reason))
-        };
-        let looking_up = tokio::net::lookup_host((server.host(), server.port()));
-        let addresses: Vec<SocketAddr> = tokio::time::timeout(limits.connect_timeout, looking_up)
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(unknown)?
-            .collect();
-        let mut failed = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-        for address in addresses {
-            match Socket::connect(self.config.driver, address, limits.connect_timeout).await {
-                Ok(socket) => return self.secure(socket).await,
-                // A name may have several addresses: say which of them failed.
-                Err(error) if server.host() != address.ip().to_string() => {
-                    failed = named(&error, &address.to_string());
-                }
-                Err(error) => failed = error,
-            }
-        }
-        Err(unreachable(failed))
-    }
-
-    async fn secure(&self, socket: Socket) -> Result<TlsStream, ClientError> {
-        let config = &self.config;
-        let connecting = TlsStream::connect(
-            socket,
-            &config.tls,
-            config.server.host(),
-            config.limits.handshake_timeout,
-        );
-        let mut stream = connecting.await.map_err(|error| match error {
-            StreamError::Tls(source) => {
-                ClientError::Untrusted { server: config.server.clone(), source }
-            }
-            error => ClientError::Unreachable {
-                server: config.server.clone(),
-                source: match error {
-                    StreamError::Io(error) => error,
-                    error => io::Error::other(format!("during the TLS handshake, {error}")),
-                },
-            },
-        })?;
+        let ClientConfig { server, tls, limits, driver, .. } = &self.config;
+        let socket = reach(server, *driver, limits).await?;
+        let mut stream = secure(socket, server, tls, limits).await?;
         stream.attach([Buffer::heap(BUFFER_BYTES), Buffer::heap(BUFFER_BYTES)]);
         Ok(stream)
     }
@@ -305,8 +260,4 @@ pub(super) fn sendable(name: &str) -> Option<String> {
         sent.push(char);
     }
     (!sent.is_empty()).then_some(sent)
-}
-
-fn named(error: &io::Error, what: &str) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
 }

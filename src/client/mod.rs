@@ -8,6 +8,7 @@ mod address;
 mod connection;
 mod error;
 mod exchange;
+mod reach;
 mod streamed;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -20,6 +21,7 @@ use std::str::FromStr;
 pub use address::{Address, AddressError};
 pub use connection::Connection;
 pub use error::ClientError;
+pub(crate) use reach::{reach, secure};
 pub use streamed::{AnswerHead, Sink, Source, StreamedRequest};
 
 use crate::auth::Token;

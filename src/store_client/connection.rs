@@ -1,15 +1,14 @@
 //! A connection to a store.
 
-use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use super::{Config, Moved, StoreClientError};
-use crate::client::ClientError;
-use crate::io::{BUFFER_BYTES, Buffer, Socket};
+use crate::client::{self, ClientError};
+use crate::io::{BUFFER_BYTES, Buffer};
 use crate::store::Name;
 use crate::store::protocol::{Answer, op};
-use crate::transport::{PlainStream, Stream, StreamError, TlsStream};
+use crate::transport::{PlainStream, Stream, StreamError};
 
 /// A goodbye is a courtesy: a store that does not hear it within this goes without.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -245,37 +244,12 @@ pub(super) fn request(op: u8, name: &Name) -> Vec<u8> {
     [&[op << OP_SHIFT | name.len().to_le_bytes()[0]], name].concat()
 }
 
-/// Connects to the first address of the store that answers.
+/// Connects to the store, with TLS or without.
 async fn open(config: &Config) -> Result<Stream, ClientError> {
-    let (server, limits) = (&config.server, &config.limits);
-    let unreachable = |source| ClientError::Unreachable { server: server.clone(), source };
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((server.host(), server.port()))
-        .await
-        .map_err(unreachable)?
-        .collect();
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-    for address in addresses {
-        match Socket::connect(config.driver, address, limits.connect_timeout).await {
-            Ok(socket) => return secure(config, socket).await,
-            Err(error) => failed = error,
-        }
-    }
-    Err(unreachable(failed))
-}
-
-async fn secure(config: &Config, socket: Socket) -> Result<Stream, ClientError> {
-    let (server, timeout) = (&config.server, config.limits.handshake_timeout);
-    let Some(tls) = &config.tls else {
-        return Ok(PlainStream::new(socket).into());
-    };
-    match TlsStream::connect(socket, tls, server.host(), timeout).await {
-        Ok(stream) => Ok(stream.into()),
-        Err(StreamError::Tls(source)) => {
-            Err(ClientError::Untrusted { server: server.clone(), source })
-        }
-        Err(error) => Err(ClientError::Unreachable {
-            server: server.clone(),
-            source: io::Error::other(format!("during the TLS handshake, {error}")),
-        }),
+    let Config { server, tls, limits, driver, .. } = config;
+    let socket = client::reach(server, *driver, limits).await?;
+    match tls {
+        Some(tls) => Ok(client::secure(socket, server, tls, limits).await?.into()),
+        None => Ok(PlainStream::new(socket).into()),
     }
 }
