@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::StoreError;
 use super::name::OWN_PREFIX;
 use crate::io::Dir;
 
@@ -43,6 +44,16 @@ impl Hasher {
 /// The checksum of a file that is in memory as a whole.
 pub(super) fn checksum(bytes: &[u8]) -> u128 {
     xxhash_rust::xxh3::xxh3_128(bytes)
+}
+
+/// Holds what a file hashes to against what was stored with it, where something was.
+pub(super) fn verify(
+    stored: Option<u128>,
+    compute: impl FnOnce() -> u128,
+) -> Result<(), StoreError> {
+    let Some(stored) = stored else { return Ok(()) };
+    let computed = compute();
+    if computed == stored { Ok(()) } else { Err(StoreError::Damaged { computed, stored }) }
 }
 
 /// Where checksums are kept.

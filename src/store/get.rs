@@ -1,10 +1,11 @@
-//! GET: a file from the disk to its client.
+//! GET: a file from where it is kept to its client.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use super::StoreError;
-use super::backend::Local;
-use super::checksum::{Hasher, checksum};
+use super::backend::{Backend, Local};
+use super::checksum::{Hasher, checksum, verify};
 use super::directory::Found;
 use super::name::{Name, NameError};
 use super::protocol::FileHead;
@@ -15,27 +16,53 @@ use crate::transport::{RECORD_PLAIN_MAX, Stream, StreamError};
 
 /// Room before the data in a buffer: the head stands right in front of the first data, so that both
 /// are sealed in one record, which is what a client's single `recv` returns.
-pub(super) const HEAD_ROOM: usize = 64;
+const HEAD_ROOM: usize = 64;
 const _: () = assert!(FileHead::BYTES_MAX <= HEAD_ROOM);
 
 /// Data of one step. It and its head must fit a send window together with what four records add to
 /// them, 29 bytes each at most, so that each step is one write: 64 KiB less 1 KiB.
-pub(super) const STEP_BYTES: usize = BUFFER_BYTES - 1024;
+const STEP_BYTES: usize = BUFFER_BYTES - 1024;
 const _: () = assert!(STEP_BYTES + FileHead::BYTES_MAX <= 4 * RECORD_PLAIN_MAX - 4 * 29);
 
+/// A file that comes step by step, from wherever it is kept.
+pub(super) trait Content {
+    /// Its size.
+    fn bytes(&self) -> u64;
+
+    /// What its content should hash to, where that was stored.
+    fn checksum(&self) -> Option<u128>;
+
+    /// Fills `room` of `data` with what comes next, all of which must be part of the file.
+    async fn fill(&mut self, data: Buffer, room: Range<usize>) -> (Result<(), StoreError>, Buffer);
+}
+
+/// What a file is sent through: a block that it is read into, and one that its records are sealed
+/// into.
+struct Blocks {
+    data: Buffer,
+    /// `None`: it is taken once there is something to send.
+    sealed: Option<Buffer>,
+}
+
 /// A file on its way out.
-struct Reader {
-    file: File,
-    offset: u64,
+struct Reader<C> {
+    content: C,
+    head: FileHead,
     left: u64,
     hasher: Hasher,
+}
+
+/// A file of this machine, read by the thread's driver.
+struct Stored {
+    file: File,
+    offset: u64,
+    bytes: u64,
     checksum: Option<u128>,
 }
 
 impl Store {
     pub(super) async fn get(
         &self,
-        local: &Local,
         stream: &mut Stream,
         name: Result<Name, NameError>,
     ) -> Result<Next, StreamError> {
@@ -44,59 +71,89 @@ impl Store {
             Ok(name) => name,
             Err(error) => return self.refuse(stream, "GET", None, &error.into()).await,
         };
-        let found = match self.find_sendable(local, &name) {
+        match &self.shared.backend {
+            Backend::Local(local) => self.get_stored(local, stream, &name, started).await,
+            #[cfg(feature = "s3")]
+            Backend::Bucket(bucket) => match bucket.fetch(&name).await {
+                Ok(file) => {
+                    // Beside the pool, as the pieces on their way are: it waits for a bucket as long
+                    // as those do.
+                    let blocks = Blocks { data: Buffer::heap(BUFFER_BYTES), sealed: None };
+                    self.send(stream, &name, file, blocks, started).await
+                }
+                Err(error) => self.refuse(stream, "GET", Some(&name), &error).await,
+            },
+        }
+    }
+
+    async fn get_stored(
+        &self,
+        local: &Local,
+        stream: &mut Stream,
+        name: &Name,
+        started: Instant,
+    ) -> Result<Next, StreamError> {
+        let found = match self.recent.find(&local.directory, name) {
             Ok(found) => found,
-            Err(error) => return self.refuse(stream, "GET", Some(&name), &error).await,
+            Err(error) => return self.refuse(stream, "GET", Some(name), &error).await,
         };
-        if let Some(answer) = whole_answer(&name, &found) {
+        if let Some(answer) = whole_answer(name, &found) {
             return match answer {
                 Ok(answer) => {
                     stream.queue(&answer).await?;
-                    log_access(stream, "GET", Some(&name), found.bytes, started);
+                    log_access(stream, "GET", Some(name), found.bytes, started);
                     Ok(Next::Keep)
                 }
-                Err(error) => self.refuse(stream, "GET", Some(&name), &error).await,
+                Err(error) => self.refuse(stream, "GET", Some(name), &error).await,
             };
         }
         stream.flush_queued().await?;
-        let (limits, bytes) = (local.directory.limits(), found.bytes);
-        stream.socket().set_deadline(Some(started + limits.transfer_time(bytes)));
-        let [data, send] = self.context.pool.acquire::<2>().await;
-        stream.attach_send(send);
-        let next = self.send_file(stream, &name, found, data, started).await?;
+        let file = File::new(self.context.driver, found.file.clone());
+        let (bytes, checksum) = (found.bytes, found.checksum);
+        let stored = Stored { file, offset: 0, bytes, checksum };
+        // Both at once: taken one by one they could deadlock.
+        let [data, sealed] = self.context.pool.acquire::<2>().await;
+        self.send(stream, name, stored, Blocks { data, sealed: Some(sealed) }, started).await
+    }
+
+    /// Sends a file: whole, or not to its end.
+    async fn send<C: Content>(
+        &self,
+        stream: &mut Stream,
+        name: &Name,
+        content: C,
+        blocks: Blocks,
+        started: Instant,
+    ) -> Result<Next, StreamError> {
+        let time = self.shared.backend.limits().transfer_time(content.bytes());
+        stream.socket().set_deadline(Some(started + time));
+        let next = match Reader::new(name, content) {
+            Ok(reader) => self.send_steps(stream, name, reader, blocks, started).await?,
+            Err(error) => self.refuse(stream, "GET", Some(name), &error).await?,
+        };
         stream.socket().set_deadline(None);
         Ok(next)
     }
 
-    /// A stored file whose size the protocol can say. One that was put there by hand may be larger.
-    fn find_sendable(&self, local: &Local, name: &Name) -> Result<Found, StoreError> {
-        let found = self.recent.find(&local.directory, name)?;
-        let max = u64::from(u32::MAX);
-        if found.bytes > max {
-            return Err(StoreError::TooLarge { bytes: found.bytes, max });
-        }
-        Ok(found)
-    }
-
-    async fn send_file(
+    async fn send_steps<C: Content>(
         &self,
         stream: &mut Stream,
         name: &Name,
-        found: Found,
-        mut data: Buffer,
+        mut reader: Reader<C>,
+        Blocks { mut data, sealed }: Blocks,
         started: Instant,
     ) -> Result<Next, StreamError> {
-        // `find_sendable` has held it against the field.
-        let head = FileHead::file(name, u32::try_from(found.bytes).unwrap_or(u32::MAX));
-        let mut start = HEAD_ROOM - head.bytes().len();
-        data.bytes_mut()[start..HEAD_ROOM].copy_from_slice(head.bytes());
-        let mut reader = Reader::new(File::new(self.context.driver, found.file.clone()), &found);
-        let (mut read, back) = reader.next(data).await;
-        data = back;
+        let mut start = reader.put_head(&mut data);
+        let (mut read, mut data) = reader.next(data).await;
         if let Err(error) = &read {
             // Nothing is sent yet: this can still be said.
             return self.refuse(stream, "GET", Some(name), error).await;
         }
+        let [sealed] = match sealed {
+            Some(sealed) => [sealed],
+            None => self.context.pool.acquire::<1>().await,
+        };
+        stream.attach_send(sealed);
         loop {
             let step = match read {
                 Ok(step) => step,
@@ -109,10 +166,10 @@ impl Store {
             start = HEAD_ROOM;
             if reader.left == 0 {
                 stream.flush().await?;
-                log_access(stream, "GET", Some(name), reader.offset, started);
+                log_access(stream, "GET", Some(name), reader.content.bytes(), started);
                 return Ok(Next::Keep);
             }
-            // While this step leaves, the next one comes from the disk.
+            // While this step leaves, the next one comes.
             let (sent, (next, back)) = tokio::join!(stream.flush(), reader.next(data));
             sent?;
             (read, data) = (next, back);
@@ -141,42 +198,71 @@ fn whole_answer(name: &Name, found: &Found) -> Option<Result<Vec<u8>, StoreError
     Some(verified.map(|()| answer))
 }
 
-fn verify(stored: Option<u128>, compute: impl FnOnce() -> u128) -> Result<(), StoreError> {
-    let Some(stored) = stored else { return Ok(()) };
-    let computed = compute();
-    if computed == stored { Ok(()) } else { Err(StoreError::Damaged { computed, stored }) }
-}
+impl<C: Content> Reader<C> {
+    /// A file whose size the protocol can say: one that others have put there may be larger.
+    fn new(name: &Name, content: C) -> Result<Self, StoreError> {
+        let bytes = content.bytes();
+        let max = u64::from(u32::MAX);
+        let size = u32::try_from(bytes).map_err(|_| StoreError::TooLarge { bytes, max })?;
+        let head = FileHead::file(name, size);
+        Ok(Self { content, head, left: bytes, hasher: Hasher::default() })
+    }
 
-impl Reader {
-    fn new(file: File, found: &Found) -> Self {
-        let (left, checksum) = (found.bytes, found.checksum);
-        Self { file, offset: 0, left, hasher: Hasher::default(), checksum }
+    /// Puts the head in front of where the data will be, and says where it begins.
+    fn put_head(&self, data: &mut Buffer) -> usize {
+        let head = self.head.bytes();
+        let start = HEAD_ROOM - head.len();
+        data.bytes_mut()[start..HEAD_ROOM].copy_from_slice(head);
+        start
     }
 
     /// Reads the next step behind the room for the head. With the last one the checksum is held
     /// against what was stored, before that step is sent.
-    async fn next(&mut self, mut data: Buffer) -> (Result<usize, StoreError>, Buffer) {
-        let room = usize::try_from(self.left).unwrap_or(STEP_BYTES).min(STEP_BYTES);
-        let mut got = 0;
-        while got < room {
-            let range = HEAD_ROOM + got..HEAD_ROOM + room;
-            let (read, back) = self.file.read_at(data, range, self.offset).await;
+    async fn next(&mut self, data: Buffer) -> (Result<usize, StoreError>, Buffer) {
+        let step = usize::try_from(self.left).unwrap_or(STEP_BYTES).min(STEP_BYTES);
+        let room = HEAD_ROOM..HEAD_ROOM + step;
+        let (filled, data) = self.content.fill(data, room.clone()).await;
+        if let Err(error) = filled {
+            return (Err(error), data);
+        }
+        self.hasher.update(&data.bytes()[room]);
+        self.left -= step as u64;
+        let verified = match self.left {
+            0 => verify(self.content.checksum(), || self.hasher.finish()),
+            _ => Ok(()),
+        };
+        (verified.map(|()| step), data)
+    }
+}
+
+impl Content for Stored {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn checksum(&self) -> Option<u128> {
+        self.checksum
+    }
+
+    async fn fill(
+        &mut self,
+        mut data: Buffer,
+        mut room: Range<usize>,
+    ) -> (Result<(), StoreError>, Buffer) {
+        while !room.is_empty() {
+            let (read, back) = self.file.read_at(data, room.clone(), self.offset).await;
             data = back;
             match read {
-                Ok(0) => return (Err(StoreError::Short { missing: self.left }), data),
+                Ok(0) => {
+                    return (Err(StoreError::Short { missing: self.bytes - self.offset }), data);
+                }
                 Ok(bytes) => {
-                    got += bytes;
+                    room.start += bytes;
                     self.offset += bytes as u64;
-                    self.left -= bytes as u64;
                 }
                 Err(error) => return (Err(StoreError::Io(error)), data),
             }
         }
-        self.hasher.update(&data.bytes()[HEAD_ROOM..HEAD_ROOM + got]);
-        let verified = match self.left {
-            0 => verify(self.checksum, || self.hasher.finish()),
-            _ => Ok(()),
-        };
-        (verified.map(|()| got), data)
+        (Ok(()), data)
     }
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt as _;
 
 use super::StoreError;
-use super::checksum::Hasher;
+use super::checksum::{Hasher, verify};
 use super::directory::{Directory, Found};
 use super::name::Name;
 
@@ -24,13 +24,13 @@ pub enum Finding {
 /// Reads one file to its end, and holds it against its checksum.
 #[must_use]
 pub fn check(directory: &Directory, name: &Name) -> Finding {
-    match directory.find(name).and_then(|found| verify(&found)) {
+    match directory.find(name).and_then(|found| read(&found)) {
         Ok(finding) => finding,
         Err(error) => Finding::Bad(error),
     }
 }
 
-fn verify(found: &Found) -> Result<Finding, StoreError> {
+fn read(found: &Found) -> Result<Finding, StoreError> {
     let Some(stored) = found.checksum else { return Ok(Finding::Unchecked) };
     let (mut block, mut hasher, mut offset) = (vec![0; READ_BYTES], Hasher::default(), 0);
     while offset < found.bytes {
@@ -41,8 +41,5 @@ fn verify(found: &Found) -> Result<Finding, StoreError> {
         hasher.update(&block[..read]);
         offset += read as u64;
     }
-    match hasher.finish() {
-        computed if computed == stored => Ok(Finding::Good),
-        computed => Err(StoreError::Damaged { computed, stored }),
-    }
+    verify(Some(stored), || hasher.finish()).map(|()| Finding::Good)
 }

@@ -187,11 +187,7 @@ impl Store {
                     self.put_object(bucket, stream, name, bytes.into()).await
                 }
             },
-            Request::Get { name } => match &self.shared.backend {
-                Backend::Local(local) => self.get(local, stream, name).await,
-                #[cfg(feature = "s3")]
-                Backend::Bucket(bucket) => self.get_object(bucket, stream, name).await,
-            },
+            Request::Get { name } => self.get(stream, name).await,
             Request::Change { from, to } => self.change(stream, from, to).await,
             Request::Summary { name } => self.summary(stream, name).await,
             Request::Help => {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
-use super::checksum::Hasher;
+use super::checksum::{Hasher, verify};
 use super::directory::Found;
 use super::name::{Name, NameError};
 use super::numbers::{Summariser, Summary};
@@ -55,10 +55,6 @@ pub(super) fn summarise(found: &Found) -> Result<Summary, StoreError> {
         hasher.update(&block[..read]);
         offset += read as u64;
     }
-    match (found.checksum, hasher.finish()) {
-        (Some(stored), computed) if stored != computed => {
-            Err(StoreError::Damaged { computed, stored })
-        }
-        _ => Ok(summariser.finish()?),
-    }
+    verify(found.checksum, || hasher.finish())?;
+    Ok(summariser.finish()?)
 }

@@ -1,5 +1,6 @@
 //! From the bucket towards a ring thread.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,8 +10,10 @@ use tokio::sync::mpsc;
 
 use super::Bucket;
 use super::bucket::{Objects, checksum};
+use crate::io::Buffer;
 use crate::store::StoreError;
-use crate::store::checksum::Hasher;
+use crate::store::checksum::{Hasher, verify};
+use crate::store::get::Content;
 use crate::store::name::Name;
 use crate::store::numbers::{Summariser, Summary};
 
@@ -19,9 +22,9 @@ use crate::store::numbers::{Summariser, Summary};
 const PIECES_MAX: usize = 4;
 
 /// A file on its way.
-pub(super) struct Fetched {
-    pub(super) bytes: u64,
-    pub(super) checksum: Option<u128>,
+pub(in crate::store) struct Fetched {
+    bytes: u64,
+    checksum: Option<u128>,
     pieces: mpsc::Receiver<Result<Bytes, StoreError>>,
     /// What is left of the last piece.
     rest: Bytes,
@@ -29,7 +32,7 @@ pub(super) struct Fetched {
 
 impl Bucket {
     /// Begins to read a file.
-    pub(super) async fn fetch(&self, name: &Name) -> Result<Fetched, StoreError> {
+    pub(in crate::store) async fn fetch(&self, name: &Name) -> Result<Fetched, StoreError> {
         let (objects, name) = (Arc::clone(&self.objects), name.clone());
         self.start(async move {
             let found = objects.open(&name, false).await?;
@@ -81,12 +84,8 @@ impl Objects {
         if read < bytes {
             return Err(StoreError::Short { missing: bytes - read });
         }
-        match (stored, hasher.finish()) {
-            (Some(stored), computed) if stored != computed => {
-                Err(StoreError::Damaged { computed, stored })
-            }
-            (stored, _) => Ok(stored),
-        }
+        verify(stored, || hasher.finish())?;
+        Ok(stored)
     }
 
     async fn summarise(&self, name: &Name) -> Result<Summary, StoreError> {
@@ -96,9 +95,27 @@ impl Objects {
     }
 }
 
+impl Content for Fetched {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn checksum(&self) -> Option<u128> {
+        self.checksum
+    }
+
+    async fn fill(
+        &mut self,
+        mut data: Buffer,
+        room: Range<usize>,
+    ) -> (Result<(), StoreError>, Buffer) {
+        let filled = self.copy(&mut data.bytes_mut()[room]).await;
+        (filled, data)
+    }
+}
+
 impl Fetched {
-    /// Fills `out` with what comes next, all of which must be part of the file.
-    pub(super) async fn fill(&mut self, out: &mut [u8]) -> Result<(), StoreError> {
+    async fn copy(&mut self, out: &mut [u8]) -> Result<(), StoreError> {
         let mut got = 0;
         while got < out.len() {
             if self.rest.is_empty() {

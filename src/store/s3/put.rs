@@ -1,4 +1,4 @@
-//! PUT and GET on a ring thread, with the file in a bucket.
+//! PUT on a ring thread, with the file in a bucket.
 
 use std::time::Instant;
 
@@ -7,14 +7,11 @@ use tokio::sync::mpsc;
 
 use super::Bucket;
 use super::bucket::PIECE_BYTES;
-use super::fetch::Fetched;
 use super::upload::Piece;
-use crate::io::{BUFFER_BYTES, Buffer};
 use crate::store::StoreError;
 use crate::store::checksum::Hasher;
-use crate::store::get::{HEAD_ROOM, STEP_BYTES};
 use crate::store::name::{Name, NameError};
-use crate::store::protocol::{Answer, FileHead};
+use crate::store::protocol::Answer;
 use crate::store::service::{Next, Store, log_access, log_refusal};
 use crate::transport::{Stream, StreamError};
 
@@ -92,86 +89,6 @@ impl Store {
         // Where nobody listens, the outcome says why.
         let _ = pieces.send(Piece::End(hasher.finish())).await;
         Ok(read)
-    }
-
-    pub(in crate::store) async fn get_object(
-        &self,
-        bucket: &Bucket,
-        stream: &mut Stream,
-        name: Result<Name, NameError>,
-    ) -> Result<Next, StreamError> {
-        let started = Instant::now();
-        let name = match name {
-            Ok(name) => name,
-            Err(error) => return self.refuse(stream, "GET", None, &error.into()).await,
-        };
-        let max = u64::from(u32::MAX);
-        let file = match bucket.fetch(&name).await {
-            Ok(file) if file.bytes > max => Err(StoreError::TooLarge { bytes: file.bytes, max }),
-            fetched => fetched,
-        };
-        let mut file = match file {
-            Ok(file) => file,
-            Err(error) => return self.refuse(stream, "GET", Some(&name), &error).await,
-        };
-        let time = bucket.limits().transfer_time(file.bytes);
-        stream.socket().set_deadline(Some(started + time));
-        let next = self.send_object(stream, &name, &mut file, started).await?;
-        stream.socket().set_deadline(None);
-        Ok(next)
-    }
-
-    async fn send_object(
-        &self,
-        stream: &mut Stream,
-        name: &Name,
-        file: &mut Fetched,
-        started: Instant,
-    ) -> Result<Next, StreamError> {
-        // `get_object` has held it against the field.
-        let head = FileHead::file(name, u32::try_from(file.bytes).unwrap_or(u32::MAX));
-        let mut start = HEAD_ROOM - head.bytes().len();
-        // Beside the pool, as the pieces are: it waits for a bucket as long as those do.
-        let mut data = Buffer::heap(BUFFER_BYTES);
-        data.bytes_mut()[start..HEAD_ROOM].copy_from_slice(head.bytes());
-        let (mut hasher, mut left) = (Hasher::default(), file.bytes);
-        let mut is_begun = false;
-        loop {
-            let step = usize::try_from(left).unwrap_or(STEP_BYTES).min(STEP_BYTES);
-            let block = &mut data.bytes_mut()[HEAD_ROOM..HEAD_ROOM + step];
-            let filled = file.fill(block).await.and_then(|()| {
-                hasher.update(block);
-                left -= step as u64;
-                if left == 0 { verify(&hasher, file.checksum) } else { Ok(()) }
-            });
-            match filled {
-                Ok(()) => {}
-                Err(error) if is_begun => {
-                    log_refusal(stream, "GET", Some(name), &error);
-                    return Ok(Next::Cut);
-                }
-                Err(error) => return self.refuse(stream, "GET", Some(name), &error).await,
-            }
-            if !is_begun {
-                let [send] = self.context.pool.acquire::<1>().await;
-                stream.attach_send(send);
-            }
-            stream.queue(&data.bytes()[start..HEAD_ROOM + step]).await?;
-            stream.flush().await?;
-            (start, is_begun) = (HEAD_ROOM, true);
-            if left == 0 {
-                log_access(stream, "GET", Some(name), file.bytes, started);
-                return Ok(Next::Keep);
-            }
-        }
-    }
-}
-
-fn verify(hasher: &Hasher, stored: Option<u128>) -> Result<(), StoreError> {
-    let Some(stored) = stored else { return Ok(()) };
-    match hasher.finish() {
-        computed if computed == stored => Ok(()),
-        computed => Err(StoreError::Damaged { computed, stored }),
     }
 }
 
