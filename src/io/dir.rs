@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{
     AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags,
@@ -44,6 +45,9 @@ pub enum Rename {
     Keep,
 }
 
+/// More than the grain of the times of any file system in use: FAT has the coarsest, of 2 s.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// A file's own owner may read and write it, its group read: what a store keeps is not for everyone.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
@@ -56,6 +60,19 @@ impl Stat {
             bytes: metadata.len(),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// Whether the last change was so long ago that another one gets another time, on a file system
+    /// that counts whole seconds too.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let changed = u64::try_from(seconds).ok().zip(u32::try_from(nanoseconds).ok());
+        changed
+            .and_then(|(seconds, rest)| UNIX_EPOCH.checked_add(Duration::new(seconds, rest)))
+            // A time to come is that of a clock which was put back.
+            .and_then(|changed| changed.elapsed().ok())
+            .is_some_and(|age| age > SETTLED)
     }
 }
 

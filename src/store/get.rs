@@ -9,7 +9,7 @@ use super::checksum::{Hasher, checksum, verify};
 use super::directory::Found;
 use super::name::{Name, NameError};
 use super::protocol::FileHead;
-use super::recent;
+use super::recent::{FILE_BYTES_MAX, Looked};
 use super::service::{Next, Store, log_access, log_refusal};
 use crate::io::{BUFFER_BYTES, Buffer, File, read_cached};
 use crate::transport::{RECORD_PLAIN_MAX, Stream, StreamError};
@@ -94,15 +94,15 @@ impl Store {
         started: Instant,
     ) -> Result<Next, StreamError> {
         let found = match self.recent.find(&local.directory, name) {
-            Ok(found) => found,
+            Ok(Looked::Answer(answer)) => return queue(stream, name, &answer, started).await,
+            Ok(Looked::File(found)) => found,
             Err(error) => return self.refuse(stream, "GET", Some(name), &error).await,
         };
         if let Some(answer) = whole_answer(name, &found) {
             return match answer {
                 Ok(answer) => {
-                    stream.queue(&answer).await?;
-                    log_access(stream, "GET", Some(name), found.bytes, started);
-                    Ok(Next::Keep)
+                    self.recent.keep_answer(name, &found, &answer);
+                    queue(stream, name, &answer, started).await
                 }
                 Err(error) => self.refuse(stream, "GET", Some(name), &error).await,
             };
@@ -177,10 +177,23 @@ impl Store {
     }
 }
 
+/// Answers with others, where more requests are here.
+async fn queue(
+    stream: &mut Stream,
+    name: &Name,
+    answer: &[u8],
+    started: Instant,
+) -> Result<Next, StreamError> {
+    stream.queue(answer).await?;
+    let head_bytes = FileHead::bytes_with(name);
+    log_access(stream, "GET", Some(name), (answer.len() - head_bytes) as u64, started);
+    Ok(Next::Keep)
+}
+
 /// The answer with a small file in it, where that is in memory. Most are, and need neither a pooled
 /// buffer nor the ring nor another thread.
 fn whole_answer(name: &Name, found: &Found) -> Option<Result<Vec<u8>, StoreError>> {
-    if found.bytes > recent::FILE_BYTES_MAX {
+    if found.bytes > FILE_BYTES_MAX {
         return None;
     }
     let (bytes, size) = (usize::try_from(found.bytes).ok()?, u32::try_from(found.bytes).ok()?);

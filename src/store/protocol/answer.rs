@@ -83,13 +83,18 @@ impl FileHead {
         Self::new(FileKind::Summary, name, bytes)
     }
 
+    /// How many bytes it has with this name.
+    #[must_use]
+    pub fn bytes_with(name: &Name) -> usize {
+        1 + name.as_str().len() + SIZE_BYTES
+    }
+
     fn new(kind: FileKind, name: &Name, size: u32) -> Self {
-        let mut bytes = [0; Self::BYTES_MAX];
+        let (mut bytes, len) = ([0; Self::BYTES_MAX], Self::bytes_with(name));
         let name = name.as_str().as_bytes();
         // A name has no more than 31 bytes.
         bytes[0] = (kind as u8) << OP_SHIFT | name.len().to_le_bytes()[0];
         bytes[1..=name.len()].copy_from_slice(name);
-        let len = 1 + name.len() + SIZE_BYTES;
         bytes[1 + name.len()..len].copy_from_slice(&size.to_be_bytes());
         Self { bytes, len }
     }
