@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use super::convert::Refusal;
 use super::fail::Fail;
+use super::landing::Landing;
 use super::output::Destination;
 use super::progress::Bar;
-use super::transfer::Landing;
 use crate::client::{AnswerHead, ClientError, Connection, Progress, Sink, Source, StreamedRequest};
 use crate::config::ByteSize;
 use crate::convert::Target;

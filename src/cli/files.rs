@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::fail::{Exit, Fail};
+use super::fetch::{Fetched, Wanted};
 use super::transfer::{self, Ask, Session};
-use super::{logs, term};
+use super::{logs, pattern, term};
 use crate::config::{File, FilesKeys, LogLevel};
 use crate::io::Driver;
 use crate::store::Name;
+use crate::store_client::ASKED_MAX;
 
 /// What all of these commands take.
 #[derive(Debug, clap::Args)]
@@ -32,7 +34,8 @@ Examples:
   fxsrv put report.pdf photo.jpg --server files.example.org:5002 --ca ca.pem
   tar c notes | fxsrv put - --as notes.tar --ca ca.pem
 
-A file takes the place of one that has its name.")]
+A file takes the place of one that has its name. A pattern in quotes, such as '*.log', means the files
+that it fits.")]
 pub(super) struct PutArgs {
     /// Files to store; - is stdin
     #[arg(required = true, value_name = "FILE")]
@@ -111,22 +114,21 @@ impl Common {
 }
 
 pub(super) fn put(args: PutArgs) -> Result<Exit, Fail> {
-    if args.files.len() > 1 && args.name.is_some() {
-        return Err(Fail::usage(format!("{} files cannot have one name", args.files.len())));
+    let files: Vec<PathBuf> = args.files.iter().flat_map(|path| pattern::expand(path)).collect();
+    if files.len() > 1 && args.name.is_some() {
+        return Err(Fail::usage(format!("{} files cannot have one name", files.len())));
     }
     let mut report = Report::new(args.common.json);
     let mut session = args.common.session()?;
     run(session.driver(), async {
-        for path in &args.files {
+        for path in &files {
             let started = Instant::now();
             let name = match &args.name {
                 Some(name) => name.clone(),
                 None => own_name(path)?,
             };
             let stored = match Name::parse(name.as_bytes()) {
-                Ok(name) => transfer::put(&mut session, path, &name)
-                    .await
-                    .map_err(|fail| of_pattern(fail, name.as_str())),
+                Ok(name) => transfer::put(&mut session, path, &name).await,
                 Err(error) => Err(error.into()),
             };
             if report.tell("put", &name, started, stored)? {
@@ -149,24 +151,20 @@ pub(super) fn get(args: GetArgs) -> Result<Exit, Fail> {
     }
     let mut report = Report::new(args.common.json);
     let mut session = args.common.session()?;
+    let place = |name: &String| match &args.output {
+        Some(output) if is_dir => output.join(name),
+        Some(output) => output.clone(),
+        None => PathBuf::from(name),
+    };
     run(session.driver(), async {
-        for name in &args.names {
-            let started = Instant::now();
-            let fetched = match Name::parse(name.as_bytes()) {
-                Ok(name) => {
-                    let path = match &args.output {
-                        Some(output) if is_dir => output.join(name.as_str()),
-                        Some(output) => output.clone(),
-                        None => PathBuf::from(name.as_str()),
-                    };
-                    transfer::get(&mut session, &name, &path, args.force)
-                        .await
-                        .map_err(|fail| of_pattern(fail, name.as_str()))
+        'all: for names in args.names.chunks(ASKED_MAX) {
+            let mut wanted =
+                names.iter().map(|name| Wanted::new(name, &place(name), args.force)).collect();
+            while let Some(Fetched { given, started, outcome }) = session.fetch(&mut wanted).await {
+                let outcome = outcome.map_err(|fail| of_pattern(fail, &given));
+                if report.tell("get", &given, started, outcome)? {
+                    break 'all;
                 }
-                Err(error) => Err(error.into()),
-            };
-            if report.tell("get", name, started, fetched)? {
-                break;
             }
         }
         session.close().await;
@@ -252,13 +250,10 @@ fn own_name(path: &Path) -> Result<String, Fail> {
 
 /// A name that a shell would have expanded is taken as it stands.
 fn of_pattern(fail: Fail, name: &str) -> Fail {
-    if fail.hint.is_some() || !name.contains(['*', '?', '[']) {
+    if fail.hint.is_some() || !pattern::is_pattern(name) {
         return fail;
     }
-    fail.with_hint(
-        "it is taken as it stands: the shell found nothing to put in its place, and a store cannot \
-         list its names",
-    )
+    fail.with_hint("it is taken as it stands: a store cannot list its names")
 }
 
 /// Says what became of each file.

@@ -12,7 +12,9 @@ use rustyline::validate::Validator;
 use rustyline::{Editor, Helper};
 
 use super::fail::{Exit, Fail};
+use super::fetch;
 use super::files::{self, Common};
+use super::pattern;
 use super::term;
 use super::transfer::{self, Ask, Session};
 use crate::config::user_dir;
@@ -21,7 +23,7 @@ use crate::store::Name;
 const COMMANDS: [&str; 6] = ["bye", "change", "get", "help", "put", "summary"];
 
 const USAGE: &str = "\
-put FILE [NAME]      store a file
+put FILE [NAME]      store a file, or by a pattern such as *.txt many
 get NAME [FILE]      fetch a file
 change OLD NEW       give a file another name
 summary NAME         greatest, least and mean of a file's numbers
@@ -109,17 +111,11 @@ async fn execute(
 ) -> Result<(), Fail> {
     let mut seen = Vec::new();
     match line {
-        Line::Put { path, name } => {
-            let own = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            let name = Name::parse(name.or(own).unwrap_or_default().as_bytes())?;
-            let bytes = transfer::put(session, &path, &name).await?;
-            term::note(&format!("{name} is stored, {bytes} bytes"));
-            seen.push(name);
-        }
+        Line::Put { path, name } => seen = put(session, &path, name.as_deref()).await?,
         Line::Get { name, path } => {
             let name = Name::parse(name.as_bytes())?;
             let path = path.unwrap_or_else(|| PathBuf::from(name.as_str()));
-            let bytes = transfer::get(session, &name, &path, false).await?;
+            let bytes = fetch::get(session, name.as_str(), &path, false).await?;
             term::note(&format!("{} is here, {bytes} bytes", path.display()));
             seen.push(name);
         }
@@ -145,6 +141,22 @@ async fn execute(
         completion.names.extend(seen.iter().map(ToString::to_string));
     }
     Ok(())
+}
+
+async fn put(session: &mut Session, path: &Path, name: Option<&str>) -> Result<Vec<Name>, Fail> {
+    let paths = pattern::expand(path);
+    if paths.len() > 1 && name.is_some() {
+        return Err(Fail::usage(format!("{} files cannot have one name", paths.len())));
+    }
+    let mut stored = Vec::new();
+    for path in paths {
+        let own = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = Name::parse(name.unwrap_or(&own).as_bytes())?;
+        let bytes = transfer::put(session, &path, &name).await?;
+        term::note(&format!("{name} is stored, {bytes} bytes"));
+        stored.push(name);
+    }
+    Ok(stored)
 }
 
 fn parse(text: &str) -> Result<Line, Fail> {

@@ -1,11 +1,8 @@
-//! Files between this machine and a store, each whole or not at all.
+//! A store, asked by a person or a script.
 
-use std::fs::{File, Permissions};
-use std::io::{self, IsTerminal as _, Seek as _, Write};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-
-use tempfile::NamedTempFile;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Seek as _};
+use std::path::Path;
 
 use super::fail::Fail;
 use super::progress::Bar;
@@ -20,21 +17,19 @@ use crate::tls::{ClientTls, Identity, Roots, Trust, Versions};
 const PORT: u16 = 5002;
 
 /// A connection that breaks off is opened again so often for one request.
-const ATTEMPTS_MAX: u32 = 3;
-
-/// A new file's mode before the umask takes its part.
-const FILE_MODE: u32 = 0o666;
+pub(super) const ATTEMPTS_MAX: u32 = 3;
 
 /// A store, and the connection to it while it lasts.
 pub(super) struct Session {
     config: Config,
-    connection: Option<Connection>,
+    pub(super) connection: Option<Connection>,
+    /// Files that were asked for on it and have not come yet.
+    pub(super) asked: usize,
 }
 
 /// What is done once per attempt.
 pub(super) enum Ask<'a> {
     Put { name: &'a Name, bytes: u32, source: &'a mut File },
-    Get { name: &'a Name, sink: &'a mut File },
     Change { from: &'a Name, to: &'a Name },
     Summary { name: &'a Name },
     Help,
@@ -43,7 +38,7 @@ pub(super) enum Ask<'a> {
 impl Session {
     /// Where the store is, by its keys; nothing is sent yet.
     pub(super) fn new(keys: &FilesKeys) -> Result<Self, Fail> {
-        Ok(Self { config: store_config(keys)?, connection: None })
+        Ok(Self { config: store_config(keys)?, connection: None, asked: 0 })
     }
 
     /// Asks, over a new connection where there is none. A connection that breaks off is opened again
@@ -54,10 +49,7 @@ impl Session {
         progress: &mut dyn FnMut(Moved),
     ) -> Result<String, StoreClientError> {
         for attempt in 1.. {
-            let mut connection = match self.connection.take() {
-                Some(connection) => connection,
-                None => Connection::connect(&self.config).await?,
-            };
+            let mut connection = self.connect().await?;
             ask.rewind().map_err(StoreClientError::Local)?;
             match ask.once(&mut connection, progress).await {
                 Ok(answer) => {
@@ -77,6 +69,16 @@ impl Session {
             }
         }
         Err(StoreClientError::Refused)
+    }
+
+    /// The connection that there is, on which nothing may be on its way, or a new one.
+    pub(super) async fn connect(&mut self) -> Result<Connection, StoreClientError> {
+        let idle = self.connection.take().filter(|_| self.asked == 0);
+        self.asked = 0;
+        if let Some(connection) = idle {
+            return Ok(connection);
+        }
+        Connection::connect(&self.config).await
     }
 
     /// A connection on which a file broke off is of no further use.
@@ -135,7 +137,6 @@ impl Ask<'_> {
     fn rewind(&mut self) -> io::Result<()> {
         match self {
             Self::Put { source, .. } => source.rewind(),
-            Self::Get { sink, .. } => sink.rewind().and_then(|()| sink.set_len(0)),
             _ => Ok(()),
         }
     }
@@ -153,9 +154,6 @@ impl Ask<'_> {
         match self {
             Self::Put { name, bytes, source } => {
                 connection.put(name, *bytes, *source, progress).await?;
-            }
-            Self::Get { name, sink } => {
-                connection.get(name, *sink, progress).await?;
             }
             Self::Change { from, to } => connection.change(from, to).await?,
             Self::Summary { name } => return Ok(connection.summary(name).await?.1),
@@ -196,95 +194,6 @@ pub(super) async fn put(session: &mut Session, path: &Path, name: &Name) -> Resu
     bar.clear();
     asked?;
     Ok(total)
-}
-
-/// Fetches a file: to stdout, or to a path, where it appears whole or not at all.
-pub(super) async fn get(
-    session: &mut Session,
-    name: &Name,
-    to: &Path,
-    force: bool,
-) -> Result<u64, Fail> {
-    let mut landing = Landing::open(to, force)?;
-    let mut bar = Bar::new(name.as_str());
-    let mut progress =
-        |moved: Moved| bar.update(Progress::Downloading { got: moved.bytes, total: moved.total });
-    let asked = session.ask(Ask::Get { name, sink: landing.file() }, &mut progress).await;
-    bar.clear();
-    asked?;
-    landing.land()
-}
-
-/// Where a file arrives before it has its name: beside the name, or, for stdout, where temporary
-/// files lie. Dropped, it is gone.
-pub(super) struct Landing {
-    file: NamedTempFile,
-    to: PathBuf,
-    force: bool,
-}
-
-impl Landing {
-    /// `to` is a path, or `-` for stdout.
-    pub(super) fn open(to: &Path, force: bool) -> Result<Self, Fail> {
-        let is_stdout = to == Path::new("-");
-        if !is_stdout && !force && to.symlink_metadata().is_ok() {
-            return Err(exists(to));
-        }
-        let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let dir = if is_stdout { std::env::temp_dir() } else { dir.to_owned() };
-        let file = tempfile::Builder::new()
-            .prefix(".fxsrv-")
-            .permissions(Permissions::from_mode(if is_stdout { 0o600 } else { FILE_MODE }))
-            .tempfile_in(dir)
-            .map_err(|error| cannot_write(to, &error))?;
-        Ok(Self { file, to: to.to_owned(), force })
-    }
-
-    /// What the bytes are written to.
-    pub(super) fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
-    }
-
-    /// Gives it its name, and says how large it is.
-    pub(super) fn land(mut self) -> Result<u64, Fail> {
-        let cannot = |error: io::Error| cannot_write(&self.to, &error);
-        let bytes = self.file.as_file().metadata().map_err(cannot)?.len();
-        if self.to == Path::new("-") {
-            self.file.as_file_mut().rewind().map_err(cannot)?;
-            copy_out(self.file.as_file_mut())?;
-            return Ok(bytes);
-        }
-        let saved = if self.force {
-            self.file.persist(&self.to)
-        } else {
-            self.file.persist_noclobber(&self.to)
-        };
-        saved.map_err(|error| match error.error.kind() {
-            io::ErrorKind::AlreadyExists => exists(&self.to),
-            _ => cannot_write(&self.to, &error.error),
-        })?;
-        Ok(bytes)
-    }
-}
-
-fn cannot_write(to: &Path, error: &io::Error) -> Fail {
-    Fail::failed(format!("cannot write {}: {error}", to.display()))
-}
-
-/// A reader that has left has seen enough.
-fn copy_out(file: &mut File) -> Result<(), Fail> {
-    let mut stdout = io::stdout().lock();
-    match io::copy(file, &mut stdout).and_then(|_| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Fail::failed(format!("cannot write to stdout: {error}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn exists(path: &Path) -> Fail {
-    Fail::failed(format!("{} exists already, and is not overwritten", path.display()))
-        .with_hint("overwrite it with --force, or name another with -o")
 }
 
 /// Whether stdin is somebody's keyboard.

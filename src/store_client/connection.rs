@@ -20,6 +20,9 @@ const TEXT_BYTES_MAX: u32 = 64 * 1024;
 /// Data that is sent in one go: it fills a send window of four records.
 const STEP_BYTES: usize = BUFFER_BYTES - 1024;
 
+/// Files that are asked for at once: 64 requests of 32 bytes are 2 KiB.
+pub const ASKED_MAX: usize = 64;
+
 const OP_SHIFT: u8 = 5;
 pub(super) const GOT_FILE: u8 = 1;
 const GOT_SUMMARY: u8 = 2;
@@ -103,18 +106,32 @@ impl Connection {
         self.stream.flush().await.map_err(StoreClientError::Lost)
     }
 
-    /// Fetches a file into `sink`, and says how large it is.
+    /// Asks for files, all in one send. Each is then to be taken by [`Self::take`], in this order,
+    /// before anything else is asked. Requests of [`ASKED_MAX`] fit what any store reads in one go, so
+    /// that none of them waits for an answer that nobody takes yet.
     ///
     /// # Errors
     ///
-    /// There is none, or it does not arrive whole: then what is in `sink` is to be thrown away.
-    pub async fn get(
+    /// The connection breaks off.
+    pub async fn ask_for(
         &mut self,
-        name: &Name,
+        names: impl Iterator<Item = &Name>,
+    ) -> Result<(), StoreClientError> {
+        let requests: Vec<u8> = names.flat_map(|name| request(op::GET, name)).collect();
+        self.send(&requests).await
+    }
+
+    /// Takes the next file that was asked for into `sink`, and says how large it is.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or the store refuses: the next one may be taken all the same. Or it does not
+    /// arrive whole: then what is in `sink` is to be thrown away, and the connection is over.
+    pub async fn take(
+        &mut self,
         sink: &mut dyn Write,
         progress: &mut dyn FnMut(Moved),
     ) -> Result<u64, StoreClientError> {
-        self.send(&request(op::GET, name)).await?;
         let (_, bytes) = self.file_head(GOT_FILE).await?;
         let total = u64::from(bytes);
         let mut moved = 0;

@@ -46,6 +46,12 @@ impl StoreClientError {
         matches!(self, Self::Lost(error) if error.is_peer_gone())
     }
 
+    /// Whether the answer to this request came whole, so that the one to the next may follow.
+    #[must_use]
+    pub fn is_whole_answer(&self) -> bool {
+        matches!(self, Self::NotFound | Self::Refused | Self::Unknown)
+    }
+
     /// The next step, where there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

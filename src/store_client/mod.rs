@@ -8,7 +8,7 @@ mod error;
 mod passing;
 mod streamed;
 
-pub use connection::Connection;
+pub use connection::{ASKED_MAX, Connection};
 pub use error::StoreClientError;
 pub use passing::{Download, Upload};
 
