@@ -8,9 +8,9 @@ use std::io;
 
 use fxsrv::wire::Failure;
 
-use crate::load::{Drive, Load, LoadError, Script, run};
+use crate::load::{Drive, Load, LoadError, Script, prepared, run};
 use crate::measure::servers::{Servers, Work};
-use crate::measure::syscalls::{Counter, Counting};
+use crate::measure::syscalls::Counter;
 
 /// What counts. The server that is measured stays as it is: allocations are counted in a second pair,
 /// whose program differs in its allocator alone.
@@ -27,7 +27,7 @@ pub struct CostCounters<'a> {
 /// The costs of one request. What was not counted is not there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Costs {
-    /// System calls of master and worker.
+    /// System calls of master and worker; of a store and of nobody.
     pub calls: Option<[f64; 2]>,
     /// Allocations of both together.
     pub allocations: Option<f64>,
@@ -85,6 +85,8 @@ impl CostCounters<'_> {
         let mut costs =
             Costs { calls: None, allocations: None, copied_bytes: None, body_bytes: 0.0 };
         if let Some(counter) = self.calls {
+            // What a process does at its first requests and never again.
+            put(load, self.usual, &usual, few)?;
             let put = || put(load, self.usual, &usual, few);
             let few_calls = calls(counter, self.usual, put)?.0;
             let put = || self::put(load, self.usual, &usual, few + done);
@@ -99,6 +101,7 @@ impl CostCounters<'_> {
                 let bytes = put(load, servers, &script, each)?;
                 Ok((before, servers.work()?, bytes))
             };
+            work(few)?;
             let (few_work, many_work) = (work(few)?, work(few + done)?);
             let of = |(before, after, _): &(Work, Work, u64)| {
                 let copied = after.copied_bytes.zip(before.copied_bytes);
@@ -117,7 +120,8 @@ impl CostCounters<'_> {
 /// Puts a load on servers, and says how many bytes of bodies went both ways.
 fn put(load: &Load, servers: &Servers, script: &Script, each: u64) -> Result<u64, CountError> {
     let load = Load { drive: Drive::Fixed { each }, ..load.clone() };
-    let counts = run(&load, servers.target(), script, || ())?.counts;
+    let script = prepared(&load, servers.target(), script)?;
+    let counts = run(&load, servers.target(), &script, || ())?.counts;
     if counts.failures() > 0 {
         return Err(CountError::Failures(format!("{:?}", counts.failed)));
     }
@@ -130,9 +134,14 @@ fn calls(
     servers: &Servers,
     put: impl FnOnce() -> Result<u64, CountError>,
 ) -> Result<([u64; 2], u64), CountError> {
-    let (master, worker) = servers.pids();
-    let counting = [counter.start(master)?, counter.start(worker)?];
+    let mut counting = Vec::new();
+    for pid in servers.pids() {
+        counting.push(counter.start(pid)?);
+    }
     let bytes = put();
-    let [master, worker] = counting.map(Counting::end);
-    Ok(([master?, worker?], bytes?))
+    let mut calls = [0; 2];
+    for (calls, counting) in calls.iter_mut().zip(counting) {
+        *calls = counting.end()?;
+    }
+    Ok((calls, bytes?))
 }

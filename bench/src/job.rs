@@ -1,5 +1,5 @@
-//! What a request of the bench asks for: the eight conversions of the original, and two that isolate
-//! the tunnel.
+//! What a request of the bench asks for: the eight conversions of the original, two that isolate the
+//! tunnel, and the five operations of a file store.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use fxsrv::convert::Target;
 use fxsrv::wire::{Code, Operation};
 
 use crate::content::Kind;
-use crate::load::Expect;
+use crate::load::{Expect, StoreOp};
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,16 +17,33 @@ pub struct Job(usize);
 struct Facts {
     name: &'static str,
     kind: Kind,
-    operation: Operation,
-    expect: Expect,
+    asks: Asks,
+}
+
+/// What is asked for, and of whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// Of a master, or another server of its protocol.
+    Conversion {
+        /// The operation.
+        operation: Operation,
+        /// What is to be answered.
+        expect: Expect,
+    },
+    /// Of a file store.
+    Store(StoreOp),
 }
 
 const fn conversion(name: &'static str, kind: Kind, target: Target) -> Facts {
     let operation = Operation::Convert(target);
-    Facts { name, kind, operation, expect: Expect::Result }
+    Facts { name, kind, asks: Asks::Conversion { operation, expect: Expect::Result } }
 }
 
-const FACTS: [Facts; 10] = [
+const fn store(name: &'static str, kind: Kind, op: StoreOp) -> Facts {
+    Facts { name, kind, asks: Asks::Store(op) }
+}
+
+const FACTS: [Facts; 15] = [
     conversion("jpg-png", Kind::Jpg, Target::Png),
     conversion("jpg-webp", Kind::Jpg, Target::Webp),
     conversion("png-jpg", Kind::Png, Target::Jpg),
@@ -40,20 +57,26 @@ const FACTS: [Facts; 10] = [
     Facts {
         name: "upload",
         kind: Kind::Noise,
-        operation: Operation::Convert(Target::Jpg),
-        expect: Expect::Refusal(Code::UnknownType),
+        asks: Asks::Conversion {
+            operation: Operation::Convert(Target::Jpg),
+            expect: Expect::Refusal(Code::UnknownType),
+        },
     },
     // No body, and an answer of some kilobytes that the master itself gives.
     Facts {
         name: "status",
         kind: Kind::Empty,
-        operation: Operation::Status,
-        expect: Expect::Result,
+        asks: Asks::Conversion { operation: Operation::Status, expect: Expect::Result },
     },
+    store("store-put", Kind::Noise, StoreOp::Put),
+    store("store-get", Kind::Noise, StoreOp::Get),
+    store("store-summary", Kind::Numbers, StoreOp::Summary),
+    store("store-change", Kind::Empty, StoreOp::Change),
+    store("store-help", Kind::Empty, StoreOp::Help),
 ];
 
 impl Job {
-    /// All of them, conversions first.
+    /// All of them: conversions, the tunnel, the store.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..FACTS.len()).map(Self)
     }
@@ -72,14 +95,14 @@ impl Job {
 
     /// What is asked for.
     #[must_use]
-    pub fn operation(self) -> Operation {
-        self.facts().operation
+    pub fn asks(self) -> Asks {
+        self.facts().asks
     }
 
-    /// What the server is to answer.
+    /// Whether it is a file store that is asked.
     #[must_use]
-    pub fn expect(self) -> Expect {
-        self.facts().expect
+    pub fn is_of_store(self) -> bool {
+        matches!(self.asks(), Asks::Store(_))
     }
 
     /// Whether size and chunk make a difference.

@@ -10,11 +10,14 @@ use std::time::{Duration, SystemTime};
 
 use fxsrv::auth::Token;
 use fxsrv::io::Driver;
-use fxsrv::wire::{Failure, Version};
+use fxsrv::wire::{Code, Failure, Version};
 
 use crate::content::{ContentError, Store};
 use crate::count::{CostCounters, CountError, Numbers};
-use crate::load::{Drive, Load, LoadError, Recorder, Run, Script, Target, run};
+use crate::job::Asks;
+use crate::load::{
+    Conversion, Drive, Load, LoadError, Recorder, Run, Script, StoreScript, Target, prepared, run,
+};
 use crate::measure::machine;
 use crate::measure::process::Counters;
 use crate::measure::servers::{Pair, Servers};
@@ -72,8 +75,8 @@ pub enum Subject<'a> {
     Foreign {
         /// Where it is.
         target: &'a Target,
-        /// What it wants to be shown.
-        token: &'a Token,
+        /// What it wants to be shown; a store may want nothing.
+        token: Option<&'a Token>,
     },
 }
 
@@ -85,10 +88,10 @@ impl Subject<'_> {
         }
     }
 
-    fn token(&self) -> &Token {
+    fn token(&self) -> Option<&Token> {
         match self {
             Self::Own(servers) => servers.token(),
-            Self::Foreign { token, .. } => token,
+            Self::Foreign { token, .. } => *token,
         }
     }
 
@@ -190,7 +193,7 @@ impl Bench<'_> {
         } else {
             None
         };
-        let mut row = self.row(repeat, cell, &script);
+        let mut row = self.row(repeat, cell, body.len() as u64);
         fill_closed(&mut row, &closed, self.threads.min(cell.connections));
         if let Some((rate, open)) = &open {
             fill_open(&mut row, *rate, open);
@@ -210,15 +213,25 @@ impl Bench<'_> {
     }
 
     pub(crate) fn script(&self, cell: &Cell, body: Arc<Vec<u8>>) -> Result<Script, Failure> {
-        Script::new(
-            self.version,
-            self.subject.token(),
-            cell.job.operation(),
-            self.plan.checksum,
-            body,
-            cell.chunk_bytes,
-            cell.job.expect(),
-        )
+        let token = self.subject.token();
+        match cell.job.asks() {
+            Asks::Store(op) => {
+                Ok(Script::Store(StoreScript::new(op, token, body, cell.chunk_bytes)))
+            }
+            Asks::Conversion { operation, expect } => {
+                let nobody = || Failure::new(Code::Unauthorized, "a conversion needs a token");
+                Conversion::new(
+                    self.version,
+                    token.ok_or_else(nobody)?,
+                    operation,
+                    self.plan.checksum,
+                    body,
+                    cell.chunk_bytes,
+                    expect,
+                )
+                .map(Script::Conversion)
+            }
+        }
     }
 
     /// Counts what a request costs, in loads of their own. What takes long is mostly conversion, and
@@ -271,17 +284,28 @@ impl Bench<'_> {
 
     /// Puts a load on the server, and reads the counters of all processes around it.
     pub(crate) fn put(&self, load: &Load, script: &Script) -> Result<Run<Sample>, LoadError> {
-        run(load, self.subject.target(), script, || self.subject.counters())
+        let script = prepared(load, self.subject.target(), script)?;
+        run(load, self.subject.target(), &script, || self.subject.counters())
     }
 
-    fn row(&self, repeat: u32, cell: &Cell, script: &Script) -> Row {
+    /// What is spoken, in results.
+    #[must_use]
+    pub fn wire(&self) -> &'static str {
+        match (self.plan.is_of_store(), self.subject.target().is_plain) {
+            (true, true) => "store without TLS",
+            (true, false) => "store",
+            (false, _) => self.version.name(),
+        }
+    }
+
+    fn row(&self, repeat: u32, cell: &Cell, body_bytes: u64) -> Row {
         Row {
             cell: cell.to_string(),
             repeat: u64::from(repeat),
             job: cell.job.name().to_owned(),
-            wire: self.version.name().to_owned(),
+            wire: self.wire().to_owned(),
             size_bytes: cell.size_bytes as u64,
-            body_bytes: script.body_bytes(),
+            body_bytes,
             chunk_bytes: cell.chunk_bytes as u64,
             connections: cell.connections as u64,
             reuse: cell.reuse.name().to_owned(),

@@ -14,7 +14,9 @@ use fxsrv::transport::TlsStream;
 use fxsrv::wire::{
     ChecksumKind, Operation, REQUEST_HEADER_BYTES, ReplyHeader, Version, encode_reply_v1_0_header,
 };
-use fxsrv_bench::load::{Arrivals, Drive, Expect, Load, Recorder, Reuse, Script, Target, run};
+use fxsrv_bench::load::{
+    Arrivals, Conversion, Drive, Expect, Load, Recorder, Reuse, Script, Target, run,
+};
 
 const STALL: Duration = Duration::from_secs(1);
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -87,9 +89,10 @@ fn measure(driver: Driver, drive: Drive, request_timeout: Duration) -> Recorder 
         drain: Duration::from_secs(2),
         seed: 1,
     };
-    let target = Target { address, name: "localhost".to_owned(), roots: Some(roots) };
+    let target =
+        Target { address, name: "localhost".to_owned(), roots: Some(roots), is_plain: false };
     let token = Token::parse("token").unwrap();
-    let script = Script::new(
+    let script = Conversion::new(
         Version::V1_1,
         &token,
         Operation::Status,
@@ -99,7 +102,7 @@ fn measure(driver: Driver, drive: Drive, request_timeout: Duration) -> Recorder 
         Expect::Result,
     )
     .unwrap();
-    run(&load, &target, &script, || ()).unwrap().counts
+    run(&load, &target, &Script::Conversion(script), || ()).unwrap().counts
 }
 
 fn p99_ms(counts: &Recorder) -> f64 {

@@ -87,6 +87,7 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
     let setup = |binary: &PathBuf, flags: &[String]| Setup {
         binary: binary.clone(),
         flags: flags.to_vec(),
+        ..Setup::default()
     };
     let (a, b) = (setup(&a, &args.a_flag), setup(&b, &args.b_flag));
     let threads = (cores / 2).max(1);

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
     }
     let plan = Plan::parse(GENERATOR, false).map_err(Fail::new)?;
     let binary = subject::binary(args.binary.as_ref())?;
-    let setup = Setup { binary, flags: args.server_flag.clone() };
+    let setup = Setup { binary, flags: args.server_flag.clone(), ..Setup::default() };
     let servers = Servers::start(&setup).map_err(Fail::new)?;
     let bench = Bench {
         subject: Subject::Own(&servers),

@@ -24,7 +24,7 @@ pub(super) fn begin(args: &Args, plan: &Plan, bench: &Bench<'_>, estimate: f64) 
         server: server(args),
         server_flags: args.server_flag.clone(),
         reference: args.reference.clone().unwrap_or_default(),
-        wire: args.version().name().to_owned(),
+        wire: bench.wire().to_owned(),
         command: std::env::args().skip(1).collect(),
         bench: env!("CARGO_PKG_VERSION").to_owned(),
         seed: plan.seed,

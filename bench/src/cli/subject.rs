@@ -13,7 +13,7 @@ use crate::load::Target;
 #[derive(Debug)]
 pub(super) struct Foreign {
     pub(super) target: Target,
-    pub(super) token: Token,
+    pub(super) token: Option<Token>,
 }
 
 /// What flags say of such a server.
@@ -24,6 +24,7 @@ pub(super) struct Named<'a> {
     pub(super) ca: Option<&'a Path>,
     pub(super) insecure: bool,
     pub(super) token_file: Option<&'a Path>,
+    pub(super) is_plain: bool,
 }
 
 impl Named<'_> {
@@ -39,14 +40,18 @@ impl Named<'_> {
             .ok_or_else(|| wrong(&"the name has no address"))?;
         let roots = match self.ca {
             Some(path) => Some(Roots::load(path).map_err(Fail::new)?),
-            None if self.insecure => None,
+            None if self.insecure || self.is_plain => None,
             None => {
                 return Err(wrong(&"nothing says whom to trust")
                     .with_hint("give its CA, or say --insecure of a server of your own"));
             }
         };
-        let token = Token::load(self.token_file.unwrap_or(Path::new(""))).map_err(Fail::new)?.token;
-        let target = Target { address: resolved, name: address.host().to_owned(), roots };
+        let token = match self.token_file {
+            Some(path) => Some(Token::load(path).map_err(Fail::new)?.token),
+            None => None,
+        };
+        let (name, is_plain) = (address.host().to_owned(), self.is_plain);
+        let target = Target { address: resolved, name, roots, is_plain };
         Ok(Foreign { target, token })
     }
 }

@@ -39,6 +39,10 @@ Examples:
   Another server that speaks v1.0:
       fxsrv-bench sweep --wire v1.0 --server host:5000 --token-file token --insecure
 
+  A file store, with TLS and without:
+      fxsrv-bench sweep --plan bench/plans/store.toml
+      fxsrv-bench sweep --plan bench/plans/store.toml --plain
+
   Ours and another in turns, cell by cell, both in v1.0, with ratios in the report:
       fxsrv-bench sweep --reference host:5000 --token-file token --insecure")]
 // Flags are what they are: each is a switch of its own.
@@ -69,7 +73,7 @@ pub(super) struct Args {
     pub(super) server_flag: Vec<String>,
 
     /// Measure a server that runs already
-    #[arg(long, value_name = "HOST:PORT", requires = "token_file", conflicts_with = "binary")]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "binary")]
     pub(super) server: Option<String>,
 
     /// Measure a server that runs already beside ours, in turns, both in v1.0
@@ -84,7 +88,11 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "ca")]
     insecure: bool,
 
-    /// What the server that runs already wants to be shown
+    /// Speak to a store without TLS
+    #[arg(long)]
+    plain: bool,
+
+    /// What the server that runs already wants to be shown; a store may do without
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
@@ -133,7 +141,8 @@ impl Args {
         let named = flags.into_iter().find_map(|(flag, server)| Some((flag, server.as_ref()?)));
         let Some((flag, server)) = named else { return Ok(None) };
         let (ca, token_file) = (self.ca.as_deref(), self.token_file.as_deref());
-        Named { flag, server, ca, insecure: self.insecure, token_file }.resolve().map(Some)
+        let (insecure, is_plain) = (self.insecure, self.plain);
+        Named { flag, server, ca, insecure, token_file, is_plain }.resolve().map(Some)
     }
 }
 
@@ -153,8 +162,8 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
         isolate::enter();
     }
     let foreign = args.foreign()?;
-    let own = if args.server.is_none() { Some(start_servers(args)?) } else { None };
-    let counting = if own.is_some() { start_counting(args)? } else { None };
+    let own = if args.server.is_none() { Some(start_servers(args, &plan)?) } else { None };
+    let counting = if own.is_some() { start_counting(args, &plan)? } else { None };
     let mut contents = contents(args, &plan)?;
     let bench = |subject| Bench {
         subject,
@@ -173,7 +182,7 @@ pub(super) fn run(args: &Args) -> Result<(), Fail> {
     }
     if let Some(Foreign { target, token }) = &foreign {
         let path = if own.is_some() { Dir::open(&path).reference() } else { path.clone() };
-        sides.push(Side::new(bench(Subject::Foreign { target, token }), &path));
+        sides.push(Side::new(bench(Subject::Foreign { target, token: token.as_ref() }), &path));
     }
     let paces = announce(&plan, &sides, &mut contents)?;
     if args.dry_run {
@@ -229,12 +238,30 @@ fn read_plan(args: &Args) -> Result<(String, Plan), Fail> {
     let shown = args.plan.as_deref().unwrap_or(Path::new("the built-in plan")).display();
     let plan = Plan::parse(&text, args.quick)
         .map_err(|error| Fail::new(format!("{shown}: {}", error.to_string().trim())))?;
-    let plan = if args.version() == Version::V1_0 { plan.for_v1_0() } else { plan };
+    let is_v1_0 = args.version() == Version::V1_0 && !plan.is_of_store();
+    let plan = if is_v1_0 { plan.for_v1_0() } else { plan };
     if plan.cells.is_empty() {
         return Err(Fail::new(format!("{shown} has nothing that v1.0 can do")));
     }
-    plan.check_version(args.version()).map_err(Fail::new)?;
+    check_subject(args, &plan)?;
     Ok((text, plan))
+}
+
+/// Whether the server that is meant can do what the plan asks for.
+fn check_subject(args: &Args, plan: &Plan) -> Result<(), Fail> {
+    if plan.is_of_store() {
+        return match args.reference {
+            Some(_) => Err(Fail::new("--reference is for converters, and the plan about a store")),
+            None => Ok(()),
+        };
+    }
+    if args.plain {
+        return Err(Fail::new("--plain is for stores: a converter always speaks TLS"));
+    }
+    if args.server.is_some() && args.token_file.is_none() {
+        return Err(Fail::new("a converter wants a token: give --token-file"));
+    }
+    plan.check_version(args.version()).map_err(Fail::new)
 }
 
 fn contents(args: &Args, plan: &Plan) -> Result<Store, Fail> {
@@ -343,22 +370,27 @@ fn tenths(seconds: f64) -> u64 {
     (seconds * 10.0) as u64
 }
 
-fn start_servers(args: &Args) -> Result<Servers, Fail> {
-    let binary = subject::binary(args.binary.as_ref())?;
-    let setup = Setup { binary, flags: args.server_flag.clone() };
-    Servers::start(&setup).map_err(Fail::new)
+fn start_servers(args: &Args, plan: &Plan) -> Result<Servers, Fail> {
+    start(args, plan, subject::binary(args.binary.as_ref())?)
 }
 
 /// The same servers with an allocator that counts, where they have been built.
-fn start_counting(args: &Args) -> Result<Option<Servers>, Fail> {
+fn start_counting(args: &Args, plan: &Plan) -> Result<Option<Servers>, Fail> {
     let Ok(program) = std::env::current_exe() else { return Ok(None) };
     let binary = Programs::beside(&program).counted;
     if args.binary.is_some() || !binary.exists() {
         // Of another program than the one that is measured nothing is to be learnt.
         return Ok(None);
     }
-    let setup = Setup { binary, flags: args.server_flag.clone() };
-    Servers::start(&setup).map(Some).map_err(Fail::new)
+    start(args, plan, binary).map(Some)
+}
+
+fn start(args: &Args, plan: &Plan, binary: PathBuf) -> Result<Servers, Fail> {
+    let setup = Setup { binary, flags: args.server_flag.clone(), ..Setup::default() };
+    if plan.is_of_store() {
+        return Servers::start_store(&setup, args.plain).map_err(Fail::new);
+    }
+    Servers::start(&setup).map_err(Fail::new)
 }
 
 fn version(name: &str) -> Result<Version, String> {

@@ -33,9 +33,9 @@ pub enum Expect {
     Refusal(Code),
 }
 
-/// A request that is sent again and again.
+/// A request for a conversion that is sent again and again.
 #[derive(Debug, Clone)]
-pub struct Script {
+pub struct Conversion {
     version: Version,
     expect: Expect,
     checksum: ChecksumKind,
@@ -47,7 +47,7 @@ pub struct Script {
     chunk_bytes: usize,
 }
 
-impl Script {
+impl Conversion {
     /// A request of `body`, sent in writes of `chunk_bytes`.
     ///
     /// # Errors
@@ -90,12 +90,6 @@ impl Script {
         self.body.len() as u64
     }
 
-    /// The version that is spoken.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
     /// Windows under a new connection. A chunk fits the sending one whole, so that it is one write.
     pub(super) fn attach(&self, stream: &mut TlsStream) {
         let chunk = self.chunk_bytes.max(self.first.len());
@@ -132,8 +126,7 @@ impl Script {
         // The sending is polled first: where both have ended, the answer was not early.
         let (_, result) = tokio::join!(biased; sending, receiving);
         let reusable = !cut.get() && result.is_ok() && self.version == Version::V1_1;
-        let expired = socket.has_expired() && result.is_err();
-        (if expired { Err(Failed::Timeout) } else { result }, reusable)
+        (result, reusable)
     }
 
     async fn send(
@@ -162,7 +155,7 @@ impl Script {
         let mut header = [0; REPLY_V1_0_HEADER_BYTES];
         exact(read, &mut header).await?;
         let body = Body::read(read, parse_reply_v1_0_header(&header), ChecksumKind::None).await?;
-        let refused = Failure::from_v1_0_text(&body.start).map(|failure| failure.code);
+        let refused = Refusal::of_v1_0(&body.start);
         self.judge(refused, body.bytes, None)
     }
 
@@ -180,24 +173,55 @@ impl Script {
             return Err(Failed::Damaged);
         }
         let refused = (header.status != 0)
-            .then(|| Code::from_number(header.status).unwrap_or(Code::WorkerFailed));
+            .then(|| Code::from_number(header.status).unwrap_or(Code::WorkerFailed))
+            .map(Refusal::Named);
         self.judge(refused, body.bytes, Some(header.convert_us))
     }
 
     fn judge(
         &self,
-        refused: Option<Code>,
+        refused: Option<Refusal>,
         body_bytes: u64,
         convert_us: Option<u32>,
     ) -> Result<Answered, Failed> {
         match (self.expect, refused) {
-            (Expect::Refusal(code), Some(refused)) if code == refused => {
-                // The text of a refusal is no payload.
+            // The text of a refusal is no payload.
+            (Expect::Refusal(code), Some(refused)) if refused.may_be(code) => {
                 Ok(Answered { body_bytes: 0, convert_us: None })
             }
-            (_, Some(code)) => Err(Failed::Refused(code)),
+            (_, Some(refused)) => Err(Failed::Refused(refused.code())),
             (Expect::Refusal(_), None) => Err(Failed::Unrefused),
             (Expect::Result, None) => Ok(Answered { body_bytes, convert_us }),
+        }
+    }
+}
+
+/// How a server said no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// By a code of the specification.
+    Named(Code),
+    /// By words of its own behind `ERROR: `, as other servers of v1.0 do.
+    OwnWords,
+}
+
+impl Refusal {
+    /// What the start of an answer says, if it is a refusal.
+    fn of_v1_0(text: &[u8]) -> Option<Self> {
+        let code = Failure::from_v1_0_text(text)?.code;
+        // It stands for all that has no name as well.
+        let is_named = code != Code::WorkerFailed || text.starts_with(b"ERROR: WORKER_FAILED");
+        Some(if is_named { Self::Named(code) } else { Self::OwnWords })
+    }
+
+    fn may_be(self, code: Code) -> bool {
+        self == Self::Named(code) || self == Self::OwnWords
+    }
+
+    fn code(self) -> Code {
+        match self {
+            Self::Named(code) => code,
+            Self::OwnWords => Code::WorkerFailed,
         }
     }
 }
@@ -232,4 +256,45 @@ impl Body {
 
 async fn exact(read: &mut ReadHalf<'_>, out: &mut [u8]) -> Result<(), Failed> {
     read.read_exact(out).await.map_err(|error| Failed::of_stream(&error))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn judged(expect: Expect, text: &[u8]) -> Result<(), Failed> {
+        let token = Token::parse("token").unwrap();
+        let operation = Operation::Convert(fxsrv::convert::Target::Jpg);
+        let body = Arc::new(vec![0; 10]);
+        let script = Conversion::new(
+            Version::V1_0,
+            &token,
+            operation,
+            ChecksumKind::Md5,
+            body,
+            4096,
+            expect,
+        );
+        let refused = Refusal::of_v1_0(text);
+        script.unwrap().judge(refused, text.len() as u64, None).map(|_| ())
+    }
+
+    #[test]
+    fn an_upload_of_v1_0_is_refused_in_whatever_words() {
+        let upload = Expect::Refusal(Code::UnknownType);
+        assert_eq!(judged(upload, b"ERROR: UNKNOWN_TYPE: no type that is known"), Ok(()));
+        assert_eq!(judged(upload, b"ERROR: Unsupported conversion"), Ok(()));
+        assert_eq!(judged(upload, b"ERROR: Oops: cannot identify image file"), Ok(()));
+        // Another code of the specification is another refusal.
+        let busy = judged(upload, b"ERROR: BUSY: come back later");
+        assert_eq!(busy, Err(Failed::Refused(Code::Busy)));
+        let failed = judged(upload, b"ERROR: WORKER_FAILED: a worker crashed");
+        assert_eq!(failed, Err(Failed::Refused(Code::WorkerFailed)));
+        assert_eq!(judged(upload, b"\xff\xd8\xff"), Err(Failed::Unrefused));
+        // Where a result is expected, no refusal will do.
+        let refused = judged(Expect::Result, b"ERROR: Unsupported conversion");
+        assert_eq!(refused, Err(Failed::Refused(Code::WorkerFailed)));
+        assert_eq!(judged(Expect::Result, b"\xff\xd8\xff"), Ok(()));
+    }
 }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use fxsrv::io::{Socket, spawn};
 use fxsrv::tls::ClientTls;
-use fxsrv::transport::TlsStream;
+use fxsrv::transport::{PlainStream, Stream, TlsStream};
 use tokio::sync::Semaphore;
 
 use super::record::Times;
+use super::store::Turn;
 use super::{Answered, Drive, Failed, Load, Recorder, Reuse, Schedule, Script, Target, pacer};
 
 /// Between the agreement on a start and the start: threads and event loops are set up meanwhile.
@@ -92,6 +93,23 @@ pub fn run<S>(
     Ok(Run { counts, elapsed, before, after })
 }
 
+/// `script` with the files kept that it is about: they are sent first, by each connection of `load` its
+/// own. What fails there fails again in the load, and is counted then.
+///
+/// # Errors
+///
+/// As of [`run`].
+pub fn prepared(load: &Load, target: &Target, script: &Script) -> Result<Script, LoadError> {
+    let mut script = script.clone();
+    if let Script::Store(about) = &mut script
+        && let Some(first) = about.preparation()
+    {
+        let once = Load { drive: Drive::Fixed { each: 1 }, ..load.clone() };
+        run(&once, target, &Script::Store(first), || ())?;
+    }
+    Ok(script)
+}
+
 /// One thread's share of a run.
 struct Part<'a> {
     number: usize,
@@ -132,9 +150,11 @@ impl Part<'_> {
             counts: RefCell::new(Recorder::default()),
         });
         let all = Rc::clone(&context);
+        let (number, threads) = (self.number, self.threads);
+        let asking = (0..connections).map(move |at| number + at * threads);
         load.driver.run(async move {
             let tasks: Vec<_> =
-                (0..connections).map(|_| spawn(Asker::new(Rc::clone(&all)).run())).collect();
+                asking.map(|asker| spawn(Asker::new(Rc::clone(&all), asker).run())).collect();
             for task in tasks {
                 // A task ends by itself, or with the panic that its thread ends with.
                 if let Err(error) = task.await
@@ -226,15 +246,16 @@ impl Context {
 /// One connection at a time, asking.
 struct Asker {
     context: Rc<Context>,
-    kept: Option<TlsStream>,
+    turn: Turn,
+    kept: Option<Stream>,
     /// The first answer is read with its checksum, the others without: hashing is not what is
     /// measured.
     verified: bool,
 }
 
 impl Asker {
-    fn new(context: Rc<Context>) -> Self {
-        Self { context, kept: None, verified: false }
+    fn new(context: Rc<Context>, asker: usize) -> Self {
+        Self { context, turn: Turn { asker, done: 0 }, kept: None, verified: false }
     }
 
     async fn run(mut self) {
@@ -255,6 +276,7 @@ impl Asker {
                 context.counts.borrow_mut().record(times, context.script.body_bytes(), outcome);
             }
             self.verified |= outcome.is_ok();
+            self.turn.done += u64::from(outcome.is_ok());
             if outcome.is_err() {
                 // A server that fails at once must not be asked in a busy loop.
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -272,7 +294,7 @@ impl Asker {
 
     /// Asks once. A connection that is not kept is handed back, to be closed outside of the time of
     /// the request.
-    async fn ask(&mut self, now: Instant) -> (Result<Answered, Failed>, Option<TlsStream>) {
+    async fn ask(&mut self, now: Instant) -> (Result<Answered, Failed>, Option<Stream>) {
         let load = &self.context.load;
         let deadline = now + load.request_timeout;
         let mut stream = match self.kept.take() {
@@ -283,7 +305,8 @@ impl Asker {
             },
         };
         stream.socket().set_deadline(Some(deadline));
-        let (outcome, reusable) = self.context.script.exchange(&mut stream, !self.verified).await;
+        let (outcome, reusable) =
+            self.context.script.exchange(&mut stream, self.turn, !self.verified).await;
         if reusable && load.reuse == Reuse::Kept {
             stream.socket().set_deadline(None);
             self.kept = Some(stream);
@@ -292,14 +315,26 @@ impl Asker {
         (outcome, Some(stream))
     }
 
-    async fn open(&self) -> Result<TlsStream, Failed> {
-        let Context { load, target, tls, script, .. } = &*self.context;
+    async fn open(&self) -> Result<Stream, Failed> {
+        let Context { load, target, script, .. } = &*self.context;
         let socket = Socket::connect(load.driver, target.address, load.request_timeout)
             .await
             .map_err(|error| match error.kind() {
                 std::io::ErrorKind::TimedOut => Failed::Timeout,
                 _ => Failed::Connect,
             })?;
+        let mut stream = if target.is_plain {
+            PlainStream::new(socket).into()
+        } else {
+            self.secure(socket).await?
+        };
+        stream.socket().set_deadline(Some(Instant::now() + load.request_timeout));
+        script.open(&mut stream).await?;
+        Ok(stream)
+    }
+
+    async fn secure(&self, socket: Socket) -> Result<Stream, Failed> {
+        let Context { load, target, tls, .. } = &*self.context;
         let own;
         let tls = match load.reuse {
             Reuse::NewUnresumed => {
@@ -309,8 +344,6 @@ impl Asker {
             Reuse::Kept | Reuse::New => tls,
         };
         let connecting = TlsStream::connect(socket, tls, &target.name, load.request_timeout);
-        let mut stream = connecting.await.map_err(|_| Failed::Handshake)?;
-        script.attach(&mut stream);
-        Ok(stream)
+        connecting.await.map(Stream::from).map_err(|_| Failed::Handshake)
     }
 }

@@ -10,6 +10,8 @@ mod outcome;
 mod pacer;
 mod record;
 mod schedule;
+mod script;
+mod store;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,11 +19,13 @@ use std::time::Duration;
 use fxsrv::io::Driver;
 use fxsrv::tls::{ClientTls, Roots, Trust, Versions};
 
-pub use exchange::{Expect, Script};
-pub use generator::{LoadError, Run, run};
+pub use exchange::{Conversion, Expect};
+pub use generator::{LoadError, Run, prepared, run};
 pub use outcome::{Answered, Failed};
 pub use record::{Recorder, latency_histogram};
 pub use schedule::{Arrivals, Schedule};
+pub use script::Script;
+pub use store::{StoreOp, StoreScript};
 
 /// What decides that a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,6 +93,8 @@ pub struct Target {
     pub name: String,
     /// Whom the generator trusts; anybody where there is none, as the original's clients do.
     pub roots: Option<Roots>,
+    /// Without TLS, which a store may speak.
+    pub is_plain: bool,
 }
 
 impl Target {

@@ -31,6 +31,12 @@ pub enum Failed {
     Unrefused,
     /// The server said no.
     Refused(Code),
+    /// A store has no such file.
+    NotFound,
+    /// A store said no.
+    Declined,
+    /// A store does not accept the token.
+    NotAdmitted,
     /// It was due, and the run was over before any connection was free.
     Unsent,
 }
@@ -48,6 +54,9 @@ impl Failed {
             Self::Damaged => "damaged",
             Self::Unrefused => "unrefused",
             Self::Refused(code) => code.name(),
+            Self::NotFound => "not-found",
+            Self::Declined => "declined",
+            Self::NotAdmitted => "not-admitted",
             Self::Unsent => "unsent",
         }
     }

@@ -1,4 +1,5 @@
-//! A worker and a master as processes of their own, on loopback, with certificates of the moment.
+//! A worker and a master, or a file store, as processes of their own on loopback, with certificates of the
+//! moment.
 
 use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
@@ -50,26 +51,31 @@ pub enum ServersError {
     },
 }
 
-/// A worker and a master. Both end when this is dropped.
+/// A master and its worker, or a file store. All end when this is dropped.
 #[derive(Debug)]
 pub struct Servers {
     // Ended before the directory of their files is.
-    master: Server,
-    worker: Server,
+    /// The one that is asked.
+    front: Server,
+    /// The one behind a master.
+    worker: Option<Server>,
     target: Target,
-    token: Token,
-    /// How each of them is asked for its status.
-    status: [ClientConfig; 2],
+    /// A store of ours asks for none.
+    token: Option<Token>,
+    /// How each of them is asked for its status, which a store does not have.
+    status: Vec<ClientConfig>,
     _dir: TempDir,
 }
 
 /// How the servers are started.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Setup {
     /// The program.
     pub binary: PathBuf,
     /// Flags of both, such as `--io epoll`.
     pub flags: Vec<String>,
+    /// Flags of the master alone.
+    pub master_flags: Vec<String>,
 }
 
 /// What the servers' own code did, both together.
@@ -84,9 +90,9 @@ pub struct Work {
 /// Counters of both.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pair {
-    /// Of the master.
+    /// Of the master, or of a store.
     pub master: Counters,
-    /// Of the worker.
+    /// Of the worker; of a store there is none.
     pub worker: Counters,
 }
 
@@ -109,10 +115,12 @@ impl Servers {
         let worker = Server::start(setup, "worker", dir.path(), &[])?;
         let worker_address = worker.address.to_string();
         let token_flag = token_path.to_string_lossy().into_owned();
-        let flags = ["--token-file", &token_flag, "--worker", &worker_address];
+        let mut flags = vec!["--token-file", &token_flag, "--worker", &worker_address];
+        flags.extend(setup.master_flags.iter().map(String::as_str));
         let master = Server::start(setup, "master", dir.path(), &flags)?;
         let roots = Some(certs.load_roots().map_err(|error| identity(&error))?);
-        let target = Target { address: master.address, name: NAME.to_owned(), roots };
+        let (address, name) = (master.address, NAME.to_owned());
+        let target = Target { address, name, roots, is_plain: false };
         let client = certs.load_client().map_err(|error| identity(&error))?;
         let trust = target.roots.as_ref().map_or(Trust::Insecure, Trust::Roots);
         let tls = ClientTls::new(trust, Some(&client), Versions::Tls13)
@@ -121,8 +129,31 @@ impl Servers {
             status::config(server.address, tls.clone(), token.clone())
                 .ok_or_else(|| identity(&"its address is none"))
         };
-        let status = [asking(&master)?, asking(&worker)?];
-        Ok(Self { master, worker, target, token, status, _dir: dir })
+        let status = vec![asking(&master)?, asking(&worker)?];
+        let (worker, token) = (Some(worker), Some(token));
+        Ok(Self { front: master, worker, target, token, status, _dir: dir })
+    }
+
+    /// Starts a file store over an empty directory, without TLS where `is_plain`.
+    ///
+    /// # Errors
+    ///
+    /// It does not come up; the error has what it said.
+    pub fn start_store(setup: &Setup, is_plain: bool) -> Result<Self, ServersError> {
+        let dir = tempfile::tempdir().map_err(|source| failed("make a directory", source))?;
+        let identity = |error: &dyn std::fmt::Display| ServersError::Identity(error.to_string());
+        let names = [NAME.to_owned(), "127.0.0.1".to_owned()];
+        let certs = CertDir::init(dir.path().join("certs"), &names).map_err(|e| identity(&e))?;
+        let root = dir.path().join("files");
+        fs::create_dir(&root).map_err(|source| failed("make a directory", source))?;
+        let root = root.to_string_lossy().into_owned();
+        let mut flags = vec!["--root", &root];
+        flags.extend(is_plain.then_some("--plain"));
+        let front = Server::start(setup, "store", dir.path(), &flags)?;
+        let roots = Some(certs.load_roots().map_err(|error| identity(&error))?);
+        let (address, name) = (front.address, NAME.to_owned());
+        let target = Target { address, name, roots, is_plain };
+        Ok(Self { front, worker: None, target, token: None, status: Vec::new(), _dir: dir })
     }
 
     /// Where they are.
@@ -131,16 +162,17 @@ impl Servers {
         &self.target
     }
 
-    /// What they want to be shown.
+    /// What they want to be shown, if anything.
     #[must_use]
-    pub fn token(&self) -> &Token {
-        &self.token
+    pub fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
     }
 
     /// What they have used so far.
     #[must_use]
     pub fn counters(&self) -> Pair {
-        Pair { master: self.master.counters(), worker: self.worker.counters() }
+        let worker = self.worker.as_ref().map(Server::counters).unwrap_or_default();
+        Pair { master: self.front.counters(), worker }
     }
 
     /// What they have done so far, of servers that count their allocations.
@@ -149,33 +181,38 @@ impl Servers {
     ///
     /// One of them does not answer.
     pub fn work(&self) -> io::Result<Work> {
-        let mut copied_bytes = Some(0);
+        let mut copied_bytes = (!self.status.is_empty()).then_some(0);
         for config in &self.status {
             let status = status::ask(config).map_err(io::Error::other)?;
             let copied = status.get("copied_bytes").copied();
             copied_bytes = copied_bytes.zip(copied).map(|(sum, more)| sum + more);
         }
-        let allocations = self.master.allocations()? + self.worker.allocations()?;
+        let mut allocations = 0;
+        for server in self.each() {
+            allocations += server.allocations()?;
+        }
         Ok(Work { allocations, copied_bytes })
     }
 
     /// Lets the peaks of memory start over.
     pub fn reset_memory_peaks(&self) {
-        process::reset_memory_peak(self.master.child.id());
-        process::reset_memory_peak(self.worker.child.id());
+        self.each().for_each(|server| process::reset_memory_peak(server.child.id()));
     }
 
-    /// Peaks of memory, of master and worker.
+    /// Peaks of memory: of a master and its worker, or of a store and 0.
     #[must_use]
     pub fn memory_peaks_bytes(&self) -> (u64, u64) {
         let peak = |server: &Server| process::memory_peak_bytes(server.child.id());
-        (peak(&self.master), peak(&self.worker))
+        (peak(&self.front), self.worker.as_ref().map_or(0, peak))
     }
 
-    /// Process numbers of master and worker.
-    #[must_use]
-    pub fn pids(&self) -> (u32, u32) {
-        (self.master.child.id(), self.worker.child.id())
+    /// Process numbers: of a master and its worker, or of a store.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.each().map(|server| server.child.id())
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Server> {
+        std::iter::once(&self.front).chain(&self.worker)
     }
 }
 
@@ -200,8 +237,11 @@ impl Server {
         let stderr = File::create(&log).map_err(|source| failed("write a log", source))?;
         let certs = dir.join("certs");
         let mut command = ending_with_this(&setup.binary);
-        command.arg(role).args(["--listen", "127.0.0.1:0", "--log", "warn", "--certs"]);
-        command.arg(certs).args(flags).args(&setup.flags);
+        command.arg(role).args(["--listen", "127.0.0.1:0", "--log", "warn"]);
+        if !flags.contains(&"--plain") {
+            command.arg("--certs").arg(certs);
+        }
+        command.args(flags).args(&setup.flags);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("FXSRV_") {
                 command.env_remove(name);

@@ -101,6 +101,10 @@ pub(super) fn parse(text: &str, quick: bool) -> Result<Plan, PlanError> {
     for sweep in &part.sweep {
         sweep.add_cells(&mut cells)?;
     }
+    let of_store = cells.iter().filter(|cell| cell.job.is_of_store()).count();
+    if of_store > 0 && of_store < cells.len() {
+        return wrong("jobs", "a store and a converter are two servers, and two plans".to_owned());
+    }
     if cells.is_empty() {
         return wrong("sweep", "there is no cell to measure".to_owned());
     }
@@ -161,7 +165,7 @@ impl SweepFile {
 
     fn jobs(&self) -> Result<Vec<Job>, PlanError> {
         if self.jobs.iter().any(|name| name == "all") {
-            return Ok(Job::all().collect());
+            return Ok(Job::all().filter(|job| !job.is_of_store()).collect());
         }
         self.jobs
             .iter()
@@ -249,6 +253,7 @@ mod tests {
                 "measured-ms: 10 is not within 50 to 3600000",
             ),
             ("utilisation = 0.5", "utilisation = 3.0", "utilisation: 3 is not within 0.05 to 2"),
+            ("[\"all\"]", "[\"upload\", \"store-put\"]", "jobs: a store and a converter are two"),
             ("[\"all\"]", "[\"jpg-pdf\"]", "jobs: 'jpg-pdf' is no job; there are all, jpg-png"),
             ("[4]", "[0]", "chunk-kib: 0 is not within 1 to 16384"),
             ("[1, 2]", "[]", "sweep: there is no cell to measure"),

@@ -140,6 +140,12 @@ impl Plan {
         }
     }
 
+    /// Whether it is about a file store.
+    #[must_use]
+    pub fn is_of_store(&self) -> bool {
+        self.cells.iter().any(|cell| cell.job.is_of_store())
+    }
+
     /// The same plan as v1.0 can run it: every request on a new connection, and no status.
     #[must_use]
     pub fn for_v1_0(mut self) -> Self {
@@ -178,9 +184,10 @@ mod tests {
     #[test]
     fn the_original_plan_covers_its_axes() {
         let plan = original(false);
-        let conversions = Job::all().filter(|job| job.name().contains('-')).count();
+        let is_conversion = |job: &Job| job.name().contains('-') && !job.is_of_store();
+        let conversions = Job::all().filter(is_conversion).count();
         assert_eq!(conversions, 8);
-        for job in Job::all().filter(|job| job.has_body()) {
+        for job in Job::all().filter(|job| job.has_body() && !job.is_of_store()) {
             let sizes: BTreeSet<_> = plan
                 .cells
                 .iter()
