@@ -1,4 +1,4 @@
-//! System calls of the tunnel kernel, by strace.
+//! System calls of the tunnel kernel, by strace, and the bytes that it copies, by its own count.
 //!
 //! Everything of the kernel is on one thread and in step, so that reads and writes are the same on any
 //! machine, however busy. Waiting is not: a slow run has more ticks of the clock in it. So what waits
@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use fxsrv::io::Driver;
+use fxsrv::metrics::{Names, Registry};
 
 use super::kernels::Kernel;
 use super::tunnel;
@@ -32,6 +33,36 @@ pub fn calls_a_mb(program: &Path, driver: Driver, planted: u32) -> io::Result<f6
     let many = total(program, driver, OPERATIONS + more)?;
     let bytes = OPERATIONS * tunnel::BYTES as u64;
     Ok((many as f64 - few as f64) / bytes as f64 * 1e6)
+}
+
+/// Bytes that the code copies for a byte through the tunnel: in sender, relay and receiver together.
+/// `planted` as of [`calls_a_mb`].
+///
+/// # Errors
+///
+/// The kernel fails.
+pub fn copied_a_byte(driver: Driver, planted: u32) -> io::Result<f64> {
+    let more = OPERATIONS + OPERATIONS * u64::from(planted) / 100;
+    let few = copied(driver, OPERATIONS)?;
+    let many = copied(driver, OPERATIONS + more)?;
+    Ok((many as f64 - few as f64) / (OPERATIONS * tunnel::BYTES as u64) as f64)
+}
+
+/// Copied bytes are counted for a thread, so the kernel gets one of its own.
+fn copied(driver: Driver, operations: u64) -> io::Result<u64> {
+    let registry = Registry::new(Names { operations: &[], codes: &[] });
+    let own = registry.clone();
+    let kernel = move || {
+        own.enter();
+        tunnel::tunnel(driver, operations).map_err(|error| error.to_string())
+    };
+    match std::thread::spawn(kernel).join() {
+        Ok(outcome) => outcome.map_err(io::Error::other)?,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+    let lines = registry.snapshot().lines();
+    let count = lines.lines().find_map(|line| line.strip_prefix("copied_bytes=")?.parse().ok());
+    count.ok_or_else(|| io::Error::other("the registry does not count copied bytes"))
 }
 
 fn total(program: &Path, driver: Driver, operations: u64) -> io::Result<u64> {

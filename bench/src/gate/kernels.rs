@@ -34,19 +34,22 @@ pub enum Kernel {
     Tunnel,
     /// 20 kB of prose laid out as PDF.
     TextToPdf,
+    /// The text of a PDF of 20 kB.
+    PdfToText,
     /// A photograph of 60 kB from PNG to JPEG.
     PngToJpg,
 }
 
 impl Kernel {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::WireRequest,
         Self::WireReply,
         Self::Md5,
         Self::TlsRecord,
         Self::Tunnel,
         Self::TextToPdf,
+        Self::PdfToText,
         Self::PngToJpg,
     ];
 
@@ -60,6 +63,7 @@ impl Kernel {
             Self::TlsRecord => "tls-record-16k",
             Self::Tunnel => "tunnel-48k",
             Self::TextToPdf => "text-to-pdf-20k",
+            Self::PdfToText => "pdf-to-text-20k",
             Self::PngToJpg => "png-to-jpg-60k",
         }
     }
@@ -72,7 +76,7 @@ impl Kernel {
             Self::Md5 => 60,
             Self::TlsRecord => 400,
             Self::Tunnel => 100,
-            Self::TextToPdf | Self::PngToJpg => 20,
+            Self::TextToPdf | Self::PdfToText | Self::PngToJpg => 20,
         }
     }
 
@@ -95,6 +99,7 @@ impl Kernel {
             Self::TlsRecord => tls_record(operations),
             Self::Tunnel => super::tunnel::tunnel(driver, operations),
             Self::TextToPdf => conversion(Kind::Text, 20_000, Target::Pdf, operations),
+            Self::PdfToText => conversion(Kind::Pdf, 20_000, Target::Text, operations),
             Self::PngToJpg => conversion(Kind::Png, 60_000, Target::Jpg, operations),
         }
     }

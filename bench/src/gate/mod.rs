@@ -25,6 +25,8 @@ pub const TOLERANCE_ELSEWHERE: f64 = 0.15;
 pub struct Baseline {
     /// With what it was counted.
     pub with: Tools,
+    /// How far a count may be off, up or down, as a share of the accepted one.
+    pub tolerance: f64,
     /// The counts by name, each for one operation.
     pub counts: BTreeMap<String, f64>,
 }
@@ -163,6 +165,7 @@ mod tests {
         let path = dir.path().join("baseline").join("instructions.json");
         let baseline = Baseline {
             with: Tools::here("valgrind-1".to_owned()),
+            tolerance: 0.02,
             counts: [("wire-reply".to_owned(), 12.5)].into(),
         };
         assert!(!baseline.with.rustc.is_empty());

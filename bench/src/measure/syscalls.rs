@@ -31,8 +31,9 @@ pub struct Counting {
 
 const TRACEPOINT: &str = "raw_syscalls:sys_enter";
 
-/// Says that it runs, which it does once the counter is on, and ends with its input.
-const WAITER: &str = "echo ready; read _";
+/// Says that it runs, which it does once the counter is on, and ends with its input. The read may have begun
+/// before a counter attaches; what is said behind it is counted for sure.
+const WAITER: &str = "echo ready; read _; echo heard";
 
 impl Counter {
     /// The better of those that work here.
