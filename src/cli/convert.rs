@@ -282,6 +282,8 @@ fn start_tiers(keys: &ConvertKeys, driver: Driver) -> Result<(Tiers, ClientConfi
         client: made.client,
         roots: made.roots,
         token: token.clone(),
+        files: None,
+        store_root: None,
     };
     let tiers = Tiers::start(&parts, Lifecycle::default())?;
     let config = ClientConfig {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
@@ -14,9 +15,10 @@ use crate::limits::{ClientLimits, ConvertLimits, FleetLimits, UpstreamLimits, We
 use crate::master::{WorkerList, WorkerSpec};
 use crate::metrics::Registry;
 use crate::server::{Changing, Lifecycle, Phase, Plan, Stop};
+use crate::store::{self, Directory};
 use crate::tls::{ClientAuth, ClientTls, Identity, Roots, ServerTls, Trust, Versions};
 use crate::wire::Version;
-use crate::{master, web, worker};
+use crate::{master, store_client, web, worker};
 
 /// Names that the certificate of a server in this process must have.
 pub(super) const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -36,12 +38,16 @@ pub(super) struct Parts {
     pub(super) client: Identity,
     pub(super) roots: Roots,
     pub(super) token: Token,
+    /// Where the files of the page's store lie, and these.
+    pub(super) store_root: Option<PathBuf>,
+    pub(super) files: Option<Directory>,
 }
 
 /// A master and its workers, all serving; and a page before them, where one is wanted.
 pub(super) struct Tiers {
     master: Hosted,
     workers: Vec<Hosted>,
+    store: Option<Hosted>,
     page: Option<Hosted>,
     /// What the master counts.
     metrics: Registry,
@@ -74,16 +80,26 @@ impl Tiers {
         let master = host("master", &life, move |stop, tell| {
             master::run(config, stop, |address| tell_address(&tell, address))
         })?;
-        Ok(Self { master, workers, page: None, metrics, life, workers_life })
+        Ok(Self { master, workers, store: None, page: None, metrics, life, workers_life })
     }
 
-    /// Starts a page for whoever reaches `listen`: it shows the token itself.
+    /// Starts a page for whoever reaches `listen`, and a store behind it where there are files for
+    /// one: it shows the token itself.
     pub(super) fn add_page(
         &mut self,
-        parts: &Parts,
+        parts: &mut Parts,
         listen: SocketAddr,
     ) -> Result<SocketAddr, Fail> {
-        let config = parts.page(listen, self.master.address)?;
+        let mut config = parts.page(listen, self.master.address)?;
+        if let (Some(files), Some(root)) = (parts.files.take(), parts.store_root.clone()) {
+            let store_config = parts.store()?;
+            // It outlives the page, as the workers do.
+            let store = host("store", &self.workers_life, move |stop, tell| {
+                store::run(store_config, files, stop, |address| tell_address(&tell, address))
+            })?;
+            config.store = Some(parts.access(store.address, root)?);
+            self.store = Some(store);
+        }
         let page = host("page", &self.life, move |stop, tell| {
             web::run(config, stop, |address| tell_address(&tell, address))
         })?;
@@ -106,7 +122,7 @@ impl Tiers {
     pub(super) fn wait(self) -> Result<(), Fail> {
         let ended = self.page.map_or(Ok(()), Hosted::join).and(self.master.join());
         self.workers_life.request(Phase::Stopped);
-        self.workers.into_iter().map(Hosted::join).fold(ended, Result::and)
+        self.workers.into_iter().chain(self.store).map(Hosted::join).fold(ended, Result::and)
     }
 
     /// Ends everything at once.
@@ -119,7 +135,8 @@ impl Tiers {
 impl Parts {
     /// All of them are in one process.
     fn plan(&self, listen: SocketAddr) -> Plan {
-        let loops = self.running.threads * (1 + self.workers);
+        let servers = 1 + self.workers + usize::from(self.store_root.is_some());
+        let loops = self.running.threads * servers;
         Plan { loops, ..serve::plan(listen, self.driver, &self.running) }
     }
 
@@ -153,6 +170,35 @@ impl Parts {
             metrics: crate::exchange::registry(),
             fleet_limits: FleetLimits::default(),
             upstream_limits: UpstreamLimits::DEFAULT,
+        })
+    }
+
+    fn store(&self) -> Result<store::Config, Fail> {
+        let tls = ServerTls::new(&self.server, ClientAuth::None, Versions::Tls13)?;
+        Ok(store::Config {
+            plan: self.plan((Ipv4Addr::LOCALHOST, 0).into()),
+            security: store::Security::Tls(tls),
+            tokens: Tokens::Only(vec![self.token.clone()]),
+            limits: self.running.limits,
+            durability: store::Durability::default(),
+            connections: store::Connections::Kept,
+            summary: store::SummaryForm::default(),
+            metrics: store::registry(),
+        })
+    }
+
+    /// How the page asks the store, and lists its files.
+    fn access(&self, address: SocketAddr, root: PathBuf) -> Result<web::StoreAccess, Fail> {
+        let tls = ClientTls::new(Trust::Roots(&self.roots), None, Versions::Tls13)?;
+        Ok(web::StoreAccess {
+            client: store_client::Config {
+                server: address.into(),
+                tls: Some(tls),
+                token: Some(self.token.clone()),
+                limits: ClientLimits::default(),
+                driver: self.driver,
+            },
+            root: Some(root),
         })
     }
 

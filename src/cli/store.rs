@@ -10,6 +10,7 @@ use super::term;
 use crate::auth::Tokens;
 use crate::config::{ClientAuthMode, File, Running, StoreKeys};
 use crate::io::{Driver, use_small_pages};
+use crate::limits::StoreLimits;
 use crate::server::Lifecycle;
 use crate::store::{self, Confinement, Connections, Directory, Files, Security};
 use crate::tls::certs::CertDir;
@@ -175,7 +176,7 @@ impl Place {
     fn open(&self, keys: &StoreKeys) -> Result<Files, Fail> {
         match self {
             Self::Directory(root) => {
-                let directory = open(root, keys)?;
+                let directory = open(root, keys.limits())?;
                 confined(&store::confine(directory.path()));
                 Ok(directory.into())
             }
@@ -199,8 +200,9 @@ impl std::fmt::Display for Place {
     }
 }
 
-fn open(root: &Path, keys: &StoreKeys) -> Result<Directory, Fail> {
-    Directory::open(root, keys.limits()).map_err(|error| {
+/// The files beneath `root`.
+pub(super) fn open(root: &Path, limits: StoreLimits) -> Result<Directory, Fail> {
+    Directory::open(root, limits).map_err(|error| {
         let fail = Fail::usage(format!("cannot keep files in {}: {error}", root.display()));
         match error.kind() {
             std::io::ErrorKind::NotFound => fail.with_hint(format!(

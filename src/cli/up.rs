@@ -10,12 +10,15 @@ use super::certs::{default_names, with_missing};
 use super::fail::Fail;
 use super::local::{LOCAL_NAMES, Parts, Tiers};
 use super::serve::{self, ServeArgs};
+use super::store::open as open_store;
 use super::term::{self, quote};
 use super::web;
 use crate::auth::Token;
 use crate::client::Address;
 use crate::config::{File, PageAt, SLOTS_MAX, UpKeys, cores, user_dir, within};
+use crate::limits::StoreLimits;
 use crate::server::Lifecycle;
+use crate::store::Directory;
 use crate::tls::certs::CertDir;
 
 const PORT: u16 = 5000;
@@ -30,6 +33,9 @@ const WORKERS_MAX: usize = 64;
 Examples:
   On this machine alone:
       fxsrv up
+
+  With a store on the page, which keeps what is put into it:
+      fxsrv up --store-root ~/files
 
   For others too. The first start puts the name into the certificate:
       fxsrv up --listen files.example.org:5000
@@ -77,7 +83,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         return serve::facts(&facts);
     }
     let state = State::open(&dir, keys.listen.as_ref())?;
-    let parts = Parts {
+    let mut parts = Parts {
         listen,
         driver,
         running,
@@ -87,12 +93,14 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         client: state.certs.load_client()?,
         roots: state.certs.load_roots()?,
         token: state.token.clone(),
+        files: open_files(keys.store_root.as_deref(), page.as_ref())?,
+        store_root: keys.store_root.clone(),
     };
     serve::log_start("up", driver, &running);
     let life = Lifecycle::default();
     let mut tiers = Tiers::start(&parts, life.clone())?;
     serve::answer_admin(keys.admin.as_ref(), "master", tiers.metrics(), &life.stop())?;
-    let page = start_page(&mut tiers, &parts, page.as_ref());
+    let page = start_page(&mut tiers, &mut parts, page.as_ref());
     serve::heed_signals(life, || {
         Err(Fail::usage("`fxsrv up` reads certificates and token when it starts, and no more")
             .with_hint("start it again, or run master and worker by themselves"))
@@ -132,9 +140,19 @@ fn page_address(key: Option<&PageAt>) -> Result<Option<Page>, Fail> {
     Ok(Some(Page { listen, may_move }))
 }
 
+/// The files of the page's store. Landlock is not for this process, which does more than that.
+fn open_files(root: Option<&Path>, page: Option<&Page>) -> Result<Option<Directory>, Fail> {
+    let Some(root) = root else { return Ok(None) };
+    if page.is_none() {
+        return Err(Fail::usage("--store-root is for the page, and --web off leaves it out")
+            .with_hint("start `fxsrv store` for a store without a page"));
+    }
+    open_store(root, StoreLimits::default()).map(Some)
+}
+
 fn start_page(
     tiers: &mut Tiers,
-    parts: &Parts,
+    parts: &mut Parts,
     page: Option<&Page>,
 ) -> Result<Option<SocketAddr>, Fail> {
     let Some(Page { listen, may_move }) = page else { return Ok(None) };

@@ -172,6 +172,11 @@ server_keys! {
         #[serde(deserialize_with = "parsed")]
         web: PageAt,
 
+        /// Keep files in this directory too, for the page's store; it must be there. A store for
+        /// others than the page is `fxsrv store`
+        #[arg(long, env = "FXSRV_STORE_ROOT", value_name = "DIR")]
+        store_root: PathBuf,
+
         /// Workers in this process [default: 1]
         #[arg(long, env = "FXSRV_WORKERS", value_name = "N", help_heading = "Resources")]
         workers: usize,
