@@ -317,6 +317,13 @@ pub struct WebLimits {
     pub requests_max: usize,
     /// The same of one client address. A browser has six connections to a host.
     pub uploads_per_address_max: usize,
+    /// Bytes of one form of many files. They are held until they have been sent on, since the wire
+    /// wants sizes that a form does not say: 16 pictures of 4 MB.
+    pub form_bytes_max: u64,
+    /// The same of all forms at once: four of the largest.
+    pub forms_bytes_max: u64,
+    /// Files of a form. Each is a request to the master, one after another.
+    pub form_files_max: usize,
     /// Pages that watch the status at once. Each asks the master once a second.
     pub listeners_max: usize,
 }
@@ -343,6 +350,9 @@ impl Default for WebLimits {
             connections_max: 1024,
             requests_max: 256,
             uploads_per_address_max: 32,
+            form_bytes_max: 64 * MIB,
+            forms_bytes_max: 256 * MIB,
+            form_files_max: 100,
             listeners_max: 16,
         }
     }

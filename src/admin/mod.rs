@@ -3,6 +3,7 @@
 //! Owns: `/healthz`, `/readyz` and `/metrics`, on an address and a thread of their own, so that they
 //! answer while the event loops are busy. Must never tell what was in a file, or change anything.
 
+pub(crate) mod hosts;
 pub(crate) mod prometheus;
 
 use std::convert::Infallible;
@@ -42,6 +43,8 @@ pub struct Admin {
     pub metrics: Registry,
     /// Where it is on its way.
     pub stop: Stop,
+    /// Names under which it is asked, beside localhost and IP addresses.
+    pub names: Vec<String>,
 }
 
 impl Admin {
@@ -96,13 +99,25 @@ impl Admin {
         }
     }
 
+    fn ready(&self) -> Response<Full<Bytes>> {
+        // A master that has nobody to convert is of no use to clients.
+        let is_alone = self.metrics.reading("workers_ready") == Some(0);
+        match why_not_ready(&self.stop, is_alone.then(|| NO_WORKER.to_owned())) {
+            None => plain(StatusCode::OK, "ready\n".to_owned()),
+            Some(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        }
+    }
+
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n".to_owned());
         }
+        if let Err(refusal) = hosts::check(request.uri(), request.headers(), &self.names) {
+            return plain(StatusCode::MISDIRECTED_REQUEST, format!("{refusal}\n"));
+        }
         match request.uri().path() {
             "/healthz" => plain(StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" => ready(&self.stop),
+            "/readyz" => self.ready(),
             "/metrics" => metrics(&self.metrics, self.role),
             _ => plain(
                 StatusCode::NOT_FOUND,
@@ -112,14 +127,14 @@ impl Admin {
     }
 }
 
-/// Whether requests are taken.
-pub(crate) fn ready(stop: &Stop) -> Response<Full<Bytes>> {
-    if stop.phase() == Phase::Serving {
-        plain(StatusCode::OK, "ready\n".to_owned())
-    } else {
-        plain(StatusCode::SERVICE_UNAVAILABLE, "about to stop\n".to_owned())
-    }
+/// Why no requests are taken: a server is about to stop, or there is another reason.
+pub(crate) fn why_not_ready(stop: &Stop, other: Option<String>) -> Option<String> {
+    let is_stopping = stop.phase() != Phase::Serving;
+    if is_stopping { Some("about to stop".to_owned()) } else { other }
 }
+
+/// Why a master without a worker that takes requests is not ready.
+pub(crate) const NO_WORKER: &str = "no worker is ready";
 
 /// What was counted.
 pub(crate) fn metrics(registry: &Registry, role: &str) -> Response<Full<Bytes>> {

@@ -95,7 +95,10 @@ pub(super) fn answer_admin(
     stop: &Stop,
 ) -> Result<(), Fail> {
     let Some(address) = address else { return Ok(()) };
-    let admin = Admin { role, metrics: metrics.clone(), stop: stop.clone() };
+    // A monitor may know this machine by the name that it was given, or has.
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let names = vec![address.host().to_owned(), own.trim().to_owned()];
+    let admin = Admin { role, metrics: metrics.clone(), stop: stop.clone(), names };
     let address = admin
         .start(resolve(Some(address), address.port())?)
         .map_err(|error| Fail::failed(format!("--admin: {error}")))?;

@@ -96,6 +96,13 @@ impl Registry {
         lock(&self.0.gauges).push(Gauge { name, help, read: Box::new(read) });
     }
 
+    /// What was added by this name, as of now.
+    #[must_use]
+    pub fn reading(&self, name: &str) -> Option<u64> {
+        let gauges = lock(&self.0.gauges);
+        gauges.iter().find(|gauge| gauge.name == name).map(|gauge| (gauge.read)())
+    }
+
     /// The sum over all threads, as of now. Threads count on meanwhile: numbers that belong
     /// together may be one apart.
     #[must_use]

@@ -2,34 +2,32 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::app::Place;
 use super::digest::{REPR_DIGEST, Sha256};
+use super::pieces::{self, Pieces, ToPieces};
 use super::problem::Problem;
 use crate::client::{AnswerHead, Sink};
-
-/// Pieces of 64 KiB between the two: one is being written while the next is received.
-const PIECES: usize = 1;
 
 /// The end that the master's answer goes into.
 pub(super) struct ToClient {
     head: Option<oneshot::Sender<Result<AnswerHead, Problem>>>,
-    pieces: mpsc::Sender<io::Result<Bytes>>,
-    stall: Duration,
+    pieces: ToPieces,
 }
 
 /// The end that the client's response is made of. Whoever drops it, or what came of it, gives the
 /// request up.
 pub(super) struct FromMaster {
     head: oneshot::Receiver<Result<AnswerHead, Problem>>,
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    pieces: Pieces,
     _here: watch::Sender<()>,
 }
 
@@ -39,9 +37,9 @@ pub(super) struct Gone(watch::Receiver<()>);
 /// Both ends of an answer.
 pub(super) fn channel(stall: Duration) -> (ToClient, FromMaster, Gone) {
     let (tell_head, head) = oneshot::channel();
-    let (tell_pieces, pieces) = mpsc::channel(PIECES);
+    let (tell_pieces, pieces) = pieces::channel(stall);
     let (here, gone) = watch::channel(());
-    let to_client = ToClient { head: Some(tell_head), pieces: tell_pieces, stall };
+    let to_client = ToClient { head: Some(tell_head), pieces: tell_pieces };
     (to_client, FromMaster { head, pieces, _here: here }, Gone(gone))
 }
 
@@ -58,8 +56,7 @@ impl ToClient {
         if let Some(head) = self.head.take() {
             let _ = head.send(Err(error));
         } else {
-            // The response is cut, so that nobody takes a part for the whole.
-            let _ = self.pieces.send(Err(io::Error::other(error))).await;
+            self.pieces.fail(io::Error::other(error)).await;
         }
     }
 }
@@ -71,11 +68,7 @@ impl Sink for ToClient {
     }
 
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        match tokio::time::timeout(self.stall, self.pieces.send(Ok(bytes))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        }
+        self.pieces.send(bytes).await
     }
 }
 
@@ -84,7 +77,7 @@ impl FromMaster {
     /// is held as long as the body.
     pub(super) async fn answer(
         mut self,
-        place: Place,
+        place: Arc<Place>,
         with_digest: bool,
     ) -> Result<(AnswerHead, Answer), Problem> {
         let head = (&mut self.head).await.unwrap_or_else(|_| {
@@ -100,7 +93,7 @@ pub(super) struct Answer {
     from: FromMaster,
     left: u64,
     sha256: Option<Sha256>,
-    _place: Place,
+    _place: Arc<Place>,
 }
 
 impl Body for Answer {
@@ -117,7 +110,7 @@ impl Body for Answer {
             });
             return Poll::Ready(trailer);
         }
-        Poll::Ready(Some(match ready!(self.from.pieces.poll_recv(cx)) {
+        Poll::Ready(Some(match ready!(self.from.pieces.poll_next(cx)) {
             Some(Ok(bytes)) => {
                 self.left = self.left.saturating_sub(bytes.len() as u64);
                 if let Some(hash) = &mut self.sha256 {

@@ -21,6 +21,8 @@ struct Inner {
     requests: Arc<Semaphore>,
     uploads: Mutex<HashMap<IpAddr, usize>>,
     listeners: Arc<Semaphore>,
+    /// KiB that forms may still hold.
+    forms: Arc<Semaphore>,
     stop: Stop,
 }
 
@@ -35,6 +37,8 @@ pub(super) struct Place {
     address: IpAddr,
 }
 
+const KIB: u64 = 1024;
+
 /// When to try again: a conversion takes about so long.
 const RETRY_AFTER_MS: u32 = 1_000;
 
@@ -42,7 +46,10 @@ impl App {
     pub(super) fn new(config: Config, stop: Stop) -> Self {
         let requests = Arc::new(Semaphore::new(config.limits.requests_max));
         let listeners = Arc::new(Semaphore::new(config.limits.listeners_max));
-        Self(Arc::new(Inner { config, requests, uploads: Mutex::default(), listeners, stop }))
+        let forms_kib = config.limits.forms_bytes_max / KIB;
+        let forms = Arc::new(Semaphore::new(usize::try_from(forms_kib).unwrap_or(usize::MAX >> 3)));
+        let uploads = Mutex::default();
+        Self(Arc::new(Inner { config, requests, uploads, listeners, forms, stop }))
     }
 
     /// A place for a request of `peer` that moves a file.
@@ -61,6 +68,17 @@ impl App {
         }
         *of_address += 1;
         Ok(Place { _request: request, app: self.clone(), address })
+    }
+
+    /// Memory for a form of so many bytes.
+    pub(super) fn hold(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
+        let kib = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
+        Arc::clone(&self.0.forms).try_acquire_many_owned(kib).map_err(|_| {
+            let max = self.0.config.limits.forms_bytes_max;
+            let message =
+                format!("the forms of others leave no room under the limit of {max} bytes");
+            Problem::busy(message, RETRY_AFTER_MS)
+        })
     }
 
     /// A place among those who hear of the status every second.

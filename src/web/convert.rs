@@ -1,5 +1,7 @@
 //! A file in, a file out.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
@@ -10,17 +12,17 @@ use super::answer::{self, Answer};
 use super::app::{App, Peer, Place};
 use super::digest::{self, Announced, REPR_DIGEST};
 use super::front::RequestId;
-use super::openapi::ProblemDocument;
+use super::openapi::Refusals;
 use super::problem::{BAD_REQUEST, LENGTH_REQUIRED, Problem};
 use super::upload::Upload;
-use super::{master, names};
+use super::{bundle, form, master, names};
 use crate::auth::Token;
 use crate::client::{AnswerHead, ClientError, StreamedRequest};
 use crate::convert::Target;
 use crate::wire::{ChecksumKind, Code, Operation, RequestOptions};
 
 /// What a query says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) target: Target,
     pub(super) options: RequestOptions,
@@ -38,46 +40,74 @@ pub(super) struct Job {
 
 type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-/// Declares a handler for one method: a description is of one.
-macro_rules! convert_by {
-    ($method:ident) => {
-        /// Convert a file
-        ///
-        /// The body is the file as it is, and the answer is the result as it is. The type of the file is
-        /// told by its content. Both stream.
-        #[utoipa::path(
-            $method,
-            path = "/v1/convert",
-            tag = "convert",
-            security((), ("token" = [])),
-            params(ConvertParameters, ConvertHeaders),
-            request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-            responses(
-                (status = 200, description = "The result", content(
-                    (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"),
-                    (Vec<u8> = "application/pdf"), (String = "text/plain"),
-                )),
-                (status = "4XX", description = "The request is refused",
-                    body = ProblemDocument, content_type = "application/problem+json"),
-                (status = "5XX", description = "The servers could not do it",
-                    body = ProblemDocument, content_type = "application/problem+json"),
-            )
-        )]
-        pub(super) async fn $method(
-            app: State<App>,
-            peer: Extension<Peer>,
-            id: Extension<RequestId>,
-            parameters: Parameters,
-            headers: HeaderMap,
-            body: Body,
-        ) -> Result<Response, Problem> {
-            convert(app, peer, id, parameters, headers, body).await
-        }
-    };
+/// Convert a file
+///
+/// The body is the file as it is, and the answer is the result as it is. The type of the file is told
+/// by its content. Both stream. A form (`multipart/form-data`) brings many files, and the answer is a
+/// ZIP, or `multipart/mixed` where that is accepted.
+#[utoipa::path(
+    post, path = "/v1/convert", tag = "convert", security((), ("token" = [])),
+    params(ConvertParameters, ConvertHeaders),
+    request_body(content(
+        (Vec<u8> = "application/octet-stream"), (Files = "multipart/form-data"),
+    )),
+    responses(
+        (status = 200, description = "The result; of a form, all results", content(
+            (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"),
+            (Vec<u8> = "application/pdf"), (String = "text/plain"),
+            (Vec<u8> = "application/zip"), (Vec<u8> = "multipart/mixed"),
+        )),
+        Refusals,
+    )
+)]
+pub(super) async fn post(
+    app: State<App>,
+    peer: Extension<Peer>,
+    id: Extension<RequestId>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    if form::is_form(&headers) {
+        convert_form(app, peer, id, parameters, headers, body).await
+    } else {
+        convert(app, peer, id, parameters, headers, body).await
+    }
 }
 
-convert_by!(post);
-convert_by!(put);
+/// Convert a file, as `curl -T` sends it
+///
+/// The body is the file as it is, and the answer is the result as it is.
+#[utoipa::path(
+    put, path = "/v1/convert", tag = "convert", security((), ("token" = [])),
+    params(ConvertParameters, ConvertHeaders),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "The result", content(
+            (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"),
+            (Vec<u8> = "application/pdf"), (String = "text/plain"),
+        )),
+        Refusals,
+    )
+)]
+pub(super) async fn put(
+    app: State<App>,
+    peer: Extension<Peer>,
+    id: Extension<RequestId>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    convert(app, peer, id, parameters, headers, body).await
+}
+
+/// A form of files to convert.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "a form is read as it comes; this is its description")]
+struct Files {
+    /// Each with a `filename`, under which name of a field does not matter.
+    file: Vec<Vec<u8>>,
+}
 
 /// What a query may say; `docs/http-api.md` has the values.
 #[derive(utoipa::IntoParams)]
@@ -85,9 +115,10 @@ convert_by!(put);
 #[allow(dead_code, reason = "a query is read by the wire's own rules; this is their description")]
 struct ConvertParameters {
     /// What the file becomes: jpg, png, webp, pdf or txt.
-    #[param(example = "png")]
+    #[param(example = "png", pattern = "^(jpg|png|webp|pdf|txt)$")]
     to: String,
     /// The name of the file; the result is named after it.
+    #[param(min_length = 1)]
     name: Option<String>,
     /// To JPG and WEBP.
     #[param(minimum = 1, maximum = 100)]
@@ -146,9 +177,9 @@ async fn convert(
     wanted.options.id.get_or_insert(id.0);
     let limits = &app.config().limits;
     let announced = Announced::from_headers(&headers)?;
-    let body_bytes = length(&headers, limits.body_bytes_max)?;
+    let body_bytes = length(&headers, "file", limits.body_bytes_max)?;
     let token = app.token(&headers)?;
-    let place = app.enter(peer)?;
+    let place = Arc::new(app.enter(peer)?);
     let (kind, checksum) = announced.checksum();
     wanted.options.checksum = kind;
     let name = wanted.options.name.clone().or_else(|| names::from_headers(&headers));
@@ -171,11 +202,30 @@ async fn convert(
     Ok(response)
 }
 
+async fn convert_form(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    Extension(id): Extension<RequestId>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut wanted = Wanted::from_query(parameters)?;
+    wanted.options.id.get_or_insert_with(|| id.0.clone());
+    wanted.options.checksum = ChecksumKind::None;
+    let announced = Announced::from_headers(&headers)?;
+    let token = app.token(&headers)?;
+    let place = Arc::new(app.enter(peer)?);
+    let form = form::read(&app, &headers, body, announced).await?;
+    let order = bundle::Order { app, place, wanted, token, id: id.0 };
+    bundle::answer(order, form, &headers).await
+}
+
 /// Sends a job to the master, and waits for the head of its answer.
 pub(super) async fn run(
     app: &App,
     job: Job,
-    place: Place,
+    place: Arc<Place>,
     with_digest: bool,
 ) -> Result<(AnswerHead, Answer), Problem> {
     let (mut sink, from_master, gone) = answer::channel(app.config().limits.stall_timeout);
@@ -245,13 +295,13 @@ pub(super) fn content_type(target: Target) -> HeaderValue {
     })
 }
 
-/// The size of the body: the wire says it before the first byte.
-pub(super) fn length(headers: &HeaderMap, max: u64) -> Result<u64, Problem> {
+/// The size of the body, a file or a form: the wire says it before the first byte.
+pub(super) fn length(headers: &HeaderMap, what: &str, max: u64) -> Result<u64, Problem> {
     let length = headers.get(header::CONTENT_LENGTH).ok_or_else(|| {
         Problem::new(
             StatusCode::LENGTH_REQUIRED,
             LENGTH_REQUIRED,
-            "the request does not say how large the file is",
+            format!("the request does not say how large the {what} is"),
         )
         .with_hint("send a Content-Length: with curl give a file, not a pipe")
     })?;
@@ -263,7 +313,7 @@ pub(super) fn length(headers: &HeaderMap, max: u64) -> Result<u64, Problem> {
         let over = bytes - max;
         return Err(Problem::of(
             Code::TooLarge,
-            format!("the file has {bytes} bytes, {over} over the limit of {max}"),
+            format!("the {what} has {bytes} bytes, {over} over the limit of {max}"),
         ));
     }
     Ok(bytes)

@@ -1,7 +1,7 @@
 //! What every request passes: its host and its origin are checked, it gets an id, and its answer the
 //! headers that all answers have.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use tower_service::Service as _;
 
 use super::app::{App, Peer};
-use super::problem::{BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
+use super::problem::{BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, Problem};
 use super::{assets, convert, formats, hosts, openapi, status, store};
 use crate::{admin, metrics as counters};
 
@@ -24,6 +24,9 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// As many characters as the wire takes for an id.
 const ID_BYTES_MAX: usize = 64;
+
+/// Those who ask whether a server is ready wait for a second or two themselves.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything on the page is from here, and it goes nowhere else; previews are made in the browser,
 /// of blobs.
@@ -62,8 +65,13 @@ pub(super) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-async fn ready(State(app): State<App>) -> Response {
-    admin::ready(app.stop()).map(Body::new)
+async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
+    let why_not = match tokio::time::timeout(READY_TIMEOUT, status::why_not_ready(&app)).await {
+        Ok(why_not) => why_not,
+        Err(_) => Some("the master does not answer".to_owned()),
+    };
+    let not_ready = |reason| Problem::new(StatusCode::SERVICE_UNAVAILABLE, NOT_READY, reason);
+    admin::why_not_ready(app.stop(), why_not).map_or(Ok("ready\n"), |reason| Err(not_ready(reason)))
 }
 
 async fn metrics(State(app): State<App>) -> Response {

@@ -10,20 +10,24 @@
 mod answer;
 mod app;
 mod assets;
+mod bundle;
 mod convert;
 mod digest;
+mod form;
 mod formats;
 mod front;
 mod hosts;
 mod master;
 mod names;
 mod openapi;
+mod pieces;
 mod problem;
 mod serve;
 mod stall;
 mod status;
 mod store;
 mod upload;
+mod zip;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Names of files in HTTP: read from a request, made for a result.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -22,18 +23,44 @@ pub(super) fn from_headers(headers: &HeaderMap) -> Option<String> {
 
 /// The result's name: that of the file with the target's extension, or a plain one.
 pub(super) fn of_result(name: &str, target: Target) -> String {
-    let base = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    let base = base(name);
     let stem = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
+    format!("{}.{}", tame(stem, "converted"), target.extensions()[0])
+}
+
+/// The name under which it stands why a file has no result.
+pub(super) fn of_problem(name: &str) -> String {
+    format!("{}.problem.json", tame(base(name), "file"))
+}
+
+/// `name`, with a number where it is taken already: file systems may not tell case apart.
+pub(super) fn unique(name: &str, taken: &mut HashSet<String>) -> String {
+    let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
+    let mut unique = name.to_owned();
+    let mut number = 2;
+    while !taken.insert(unique.to_lowercase()) {
+        unique = format!("{stem} ({number}).{extension}");
+        number += 1;
+    }
+    unique
+}
+
+/// Folders are no part of a name.
+fn base(name: &str) -> &str {
+    name.rsplit(['/', '\\']).next().unwrap_or(name)
+}
+
+/// What of `name` every file system takes, or `plain` where that is nothing.
+fn tame(name: &str, plain: &str) -> String {
     let mut kept = String::new();
-    for char in stem.chars().filter(|char| !char.is_control()) {
+    for char in name.chars().filter(|char| !char.is_control()) {
         if kept.len() + char.len_utf8() > STEM_BYTES_MAX {
             break;
         }
         kept.push(char);
     }
     let kept = kept.trim_matches(['.', ' ']);
-    let stem = if kept.is_empty() { "converted" } else { kept };
-    format!("{stem}.{}", target.extensions()[0])
+    if kept.is_empty() { plain.to_owned() } else { kept.to_owned() }
 }
 
 /// The header that makes a browser save an answer under this name (RFC 6266).
@@ -83,6 +110,17 @@ mod tests {
             assert_eq!(of_result(name, target), result, "{name:?}");
         }
         assert_eq!(of_result(&"ä".repeat(500), Target::Jpg).len(), STEM_BYTES_MAX + 4);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_gets_a_number() {
+        let mut taken = HashSet::new();
+        let names = ["a.png", "A.png", "a.png", "b.problem.json", "b.problem.json"];
+        let unique = names.map(|name| unique(name, &mut taken));
+        let expected = ["a.png", "A (2).png", "a (3).png", "b.problem.json", "b (2).problem.json"];
+        assert_eq!(unique, expected);
+        assert_eq!(of_problem("../x/cut.png"), "cut.png.problem.json");
+        assert_eq!(of_problem(".."), "file.problem.json");
     }
 
     #[test]

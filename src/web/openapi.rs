@@ -2,7 +2,7 @@
 
 use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::{convert, formats, status, store};
 
@@ -64,6 +64,21 @@ pub(super) struct ProblemDocument {
     /// When to try again, where that may help.
     #[schema(minimum = 0)]
     retry_after_ms: Option<u32>,
+}
+
+/// What every operation may answer in the place of what it is for.
+#[derive(IntoResponses)]
+#[allow(
+    dead_code,
+    reason = "the answers themselves are made of Problem; this is their description"
+)]
+pub(super) enum Refusals {
+    /// The request is refused
+    #[response(status = "4XX", content_type = "application/problem+json")]
+    Refused(#[to_schema] ProblemDocument),
+    /// The servers could not do it
+    #[response(status = "5XX", content_type = "application/problem+json")]
+    Failed(#[to_schema] ProblemDocument),
 }
 
 struct Token;

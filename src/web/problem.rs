@@ -31,6 +31,7 @@ pub(super) const TOO_MANY_UPLOADS: &str = "TOO_MANY_UPLOADS";
 pub(super) const STORE_REFUSED: &str = "STORE_REFUSED";
 pub(super) const STORE_UNREACHABLE: &str = "STORE_UNREACHABLE";
 pub(super) const MASTER_UNREACHABLE: &str = "MASTER_UNREACHABLE";
+pub(super) const NOT_READY: &str = "NOT_READY";
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
@@ -65,6 +66,17 @@ impl Problem {
         self
     }
 
+    /// Whether another file might meet with no problem.
+    pub(super) fn is_of_the_file(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::UNSUPPORTED_MEDIA_TYPE
+                | StatusCode::UNPROCESSABLE_ENTITY
+                | StatusCode::GATEWAY_TIMEOUT
+        )
+    }
+
     /// What stands for all problems of a kind.
     fn title(&self) -> &'static str {
         match self.code {
@@ -72,6 +84,7 @@ impl Problem {
             "CROSS_SITE" => "Another site asks",
             "TOO_MANY_UPLOADS" => "Too many uploads at once",
             "MASTER_UNREACHABLE" => "The conversion server cannot be reached",
+            "NOT_READY" => "Files would not be converted now",
             "STORE_REFUSED" => "The store refuses it",
             "STORE_UNREACHABLE" => "The store cannot be reached",
             "LENGTH_REQUIRED" => "The size of the file is missing",

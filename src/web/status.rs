@@ -12,26 +12,22 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use hyper::body::Frame;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use utoipa::ToSchema;
 
 use super::app::{App, Peer};
 use super::master;
-use super::openapi::ProblemDocument;
+use super::openapi::Refusals;
 use super::problem::Problem;
+use crate::admin;
 use crate::auth::Token;
 use crate::client::ClientError;
 use crate::wire::Code;
 
 /// Between two events of a listener.
 const PERIOD: Duration = Duration::from_secs(1);
-
-/// Numbers of the master that only rise, and what they are a second.
-const RATES: [(&str, &str); 3] = [
-    ("requests_ended", "requests_per_s"),
-    ("body_bytes_in", "bytes_in_per_s"),
-    ("body_bytes_out", "bytes_out_per_s"),
-];
 
 /// The master's answer at one moment.
 struct Sample {
@@ -40,22 +36,51 @@ struct Sample {
     workers: Vec<Map<String, Value>>,
 }
 
+/// How master and workers are.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Report {
+    /// Milliseconds since 1970.
+    time: u64,
+    /// What the master counts: numbers, and a few texts. docs/status.md names them.
+    #[schema(value_type = HashMap<String, Value>)]
+    master: Map<String, Value>,
+    /// The same of each worker, as docs/fleet.md names them.
+    #[schema(value_type = Vec<HashMap<String, Value>>)]
+    workers: Vec<Map<String, Value>>,
+    rates: Rates,
+    latency_ms: Latencies,
+}
+
+/// Since the report before; nothing in a first one.
+#[derive(Serialize, ToSchema)]
+#[allow(clippy::struct_field_names, reason = "each says its unit, as it is sent")]
+struct Rates {
+    requests_per_s: Option<f64>,
+    bytes_in_per_s: Option<f64>,
+    bytes_out_per_s: Option<f64>,
+}
+
+/// Of all requests since the start of the master.
+#[derive(Serialize, ToSchema)]
+struct Latencies {
+    p50: Option<f64>,
+    p90: Option<f64>,
+    p99: Option<f64>,
+}
+
 /// How master and workers are
 #[utoipa::path(
     get, path = "/v1/status", tag = "status", security((), ("token" = [])),
     responses(
-        (status = 200, description = "As of now", body = Value),
-        (status = "4XX", description = "The request is refused",
-            body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "5XX", description = "The servers could not do it",
-            body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 200, description = "As of now", body = Report),
+        Refusals,
     )
 )]
 pub(super) async fn status(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Report>, Problem> {
     let _place = app.enter(peer)?;
     let sample = ask(app.token(&headers)?).await?;
     // A first look has nothing to compare with.
@@ -67,10 +92,7 @@ pub(super) async fn status(
     get, path = "/v1/status/events", tag = "status", security((), ("token" = [])),
     responses(
         (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
-        (status = "4XX", description = "The request is refused",
-            body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "5XX", description = "The servers could not do it",
-            body = ProblemDocument, content_type = "application/problem+json"),
+        Refusals,
     )
 )]
 pub(super) async fn events(
@@ -130,6 +152,26 @@ async fn ask(token: Token) -> Result<Sample, Problem> {
     text.map(|text| Sample::parse(&text)).map_err(|error: ClientError| error.into())
 }
 
+/// Why files would not be converted now. Without a token of its own the gateway knows no more than
+/// whether the master can be reached.
+pub(super) async fn why_not_ready(app: &App) -> Option<String> {
+    let Some(token) = app.config().token.clone() else {
+        let connecting = master::beside(|master| async move {
+            let connection = master.connect(Token::generate().ok()?).await.ok()?;
+            master.keep(connection);
+            Some(())
+        });
+        let is_there = connecting?.await.ok().flatten().is_some();
+        return (!is_there).then(|| "the master cannot be reached".to_owned());
+    };
+    match ask(token).await {
+        Ok(sample) => {
+            (sample.number("workers_ready") == Some(0)).then(|| admin::NO_WORKER.to_owned())
+        }
+        Err(problem) => Some(problem.detail),
+    }
+}
+
 /// Whether the master serves who shows `token`.
 pub(super) async fn authorize(token: Token) -> Result<(), Problem> {
     ask(token).await.map(|_| ())
@@ -160,38 +202,41 @@ impl Sample {
         self.master.get(key)?.as_u64()
     }
 
-    fn report(&self, before: Option<&Self>) -> Value {
+    fn report(&self, before: Option<&Self>) -> Report {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let quantile = |name: &str| {
-            // Microseconds as milliseconds: a double has the precision for it.
-            #[allow(clippy::cast_precision_loss)]
-            self.number(&format!("total_us_{name}"))
-                .map_or(Value::Null, |us| (us as f64 / 1000.0).into())
-        };
-        json!({
-            "time": u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-            "master": self.master,
-            "workers": self.workers,
-            "rates": RATES.map(|(key, name)| (name.to_owned(), self.rate(before, key))).into_iter().collect::<Map<_, _>>(),
-            "latency_ms": {
-                "p50": quantile("p50"), "p90": quantile("p90"), "p99": quantile("p99"),
+        // Microseconds as milliseconds: a double has the precision for it.
+        #[allow(clippy::cast_precision_loss)]
+        let quantile = |name| self.number(name).map(|us| us as f64 / 1000.0);
+        Report {
+            time: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            master: self.master.clone(),
+            workers: self.workers.clone(),
+            rates: Rates {
+                requests_per_s: self.rate(before, "requests_ended"),
+                bytes_in_per_s: self.rate(before, "body_bytes_in"),
+                bytes_out_per_s: self.rate(before, "body_bytes_out"),
             },
-        })
+            latency_ms: Latencies {
+                p50: quantile("total_us_p50"),
+                p90: quantile("total_us_p90"),
+                p99: quantile("total_us_p99"),
+            },
+        }
     }
 
     fn event(&self, before: Option<&Self>) -> Bytes {
-        Bytes::from(format!("data: {}\n\n", self.report(before)))
+        // All that is in it has a form in JSON.
+        let report = serde_json::to_string(&self.report(before)).unwrap_or_default();
+        Bytes::from(format!("data: {report}\n\n"))
     }
 
     /// How much `key` rises a second; nothing where the master has begun anew in between.
     #[allow(clippy::cast_precision_loss, reason = "a rate needs no more digits than a double has")]
-    fn rate(&self, before: Option<&Self>, key: &str) -> Value {
-        let rate = before.and_then(|before| {
-            let risen = self.number(key)?.checked_sub(before.number(key)?)?;
-            let seconds = self.at.duration_since(before.at).as_secs_f64();
-            (seconds > 0.0).then(|| (risen as f64 / seconds * 10.0).round() / 10.0)
-        });
-        rate.map_or(Value::Null, Value::from)
+    fn rate(&self, before: Option<&Self>, key: &str) -> Option<f64> {
+        let before = before?;
+        let risen = self.number(key)?.checked_sub(before.number(key)?)?;
+        let seconds = self.at.duration_since(before.at).as_secs_f64();
+        (seconds > 0.0).then(|| (risen as f64 / seconds * 10.0).round() / 10.0)
     }
 }
 
@@ -216,6 +261,8 @@ impl hyper::body::Body for Events {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const TEXT: &str = "role=master\nversion=0.1.0\nrequests_ended=10\nbody_bytes_in=1000\n\
@@ -225,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_status_is_told_in_parts() {
-        let report = Sample::parse(TEXT).report(None);
+        let report = serde_json::to_value(Sample::parse(TEXT).report(None)).unwrap();
         assert_eq!(report["master"]["role"], "master");
         assert_eq!(report["master"]["requests_ended"], 10);
         let first = json!({"address": "127.0.0.1:6000", "state": "healthy", "bytes_in_flight": 7});
@@ -239,8 +286,8 @@ mod tests {
         let before = Sample::parse(TEXT);
         let mut now = Sample::parse("requests_ended=30\nbody_bytes_in=500");
         now.at = before.at + Duration::from_secs(2);
-        let rates = now.report(Some(&before))["rates"].clone();
-        assert_eq!(rates["requests_per_s"], 10.0);
-        assert_eq!(rates["bytes_in_per_s"], Value::Null, "the master began anew");
+        let rates = now.report(Some(&before)).rates;
+        assert_eq!(rates.requests_per_s, Some(10.0));
+        assert_eq!(rates.bytes_in_per_s, None, "the master began anew");
     }
 }

@@ -1,6 +1,7 @@
 //! The file store behind the page: list, put, get, rename, summary.
 
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use axum::Json;
@@ -9,12 +10,12 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::app::{App, Peer};
 use super::digest::Announced;
-use super::openapi::ProblemDocument;
+use super::openapi::Refusals;
 use super::problem::{BAD_REQUEST, NOT_FOUND, Problem, STORE_REFUSED, STORE_UNREACHABLE};
 use super::upload::Upload;
 use super::{answer, convert, master, names, status};
@@ -31,11 +32,56 @@ pub struct StoreAccess {
     pub root: Option<PathBuf>,
 }
 
+/// The files of a store.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Listing {
+    files: Vec<Entry>,
+}
+
+/// A file of a store.
+#[derive(Serialize, ToSchema)]
+struct Entry {
+    name: String,
+    size: u64,
+    /// Milliseconds since 1970.
+    modified: u64,
+}
+
+/// What the numbers of a file come to, as text: readers of JSON would round them.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Summary {
+    #[schema(example = "4.0")]
+    max: String,
+    min: String,
+    mean: String,
+}
+
+/// Which file of the store.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "a name is read by the store's own rules; this is their description")]
+struct StoredName {
+    /// 1 to 31 bytes, without slashes and control characters.
+    #[param(
+        min_length = 1,
+        max_length = 31,
+        pattern = r"^[^/\x00-\x1f\x7f-\x9f]+$",
+        example = "numbers.txt"
+    )]
+    name: String,
+}
+
 /// What a rename says.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rename {
-    /// 1 to 31 bytes, without slashes.
+    /// 1 to 31 bytes, without slashes and control characters.
+    #[schema(
+        min_length = 1,
+        max_length = 31,
+        pattern = r"^[^/\x00-\x1f\x7f-\x9f]+$",
+        example = "renamed.txt"
+    )]
     to: String,
 }
 
@@ -43,18 +89,15 @@ pub(super) struct Rename {
 #[utoipa::path(
     get, path = "/v1/store", tag = "store", security((), ("token" = [])),
     responses(
-        (status = 200, description = "Names, sizes and times in milliseconds", body = Value),
-        (status = "4XX", description = "The request is refused",
-            body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "5XX", description = "The servers could not do it",
-            body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 200, description = "All of them, by name", body = Listing),
+        Refusals,
     )
 )]
 pub(super) async fn list(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Listing>, Problem> {
     let access = admit(&app, &headers).await?;
     let _place = app.enter(peer)?;
     let root = access.root.clone().ok_or_else(|| {
@@ -66,10 +109,10 @@ pub(super) async fn list(
         tracing::warn!(%error, "the store's files cannot be listed");
         unreachable("the files of the store cannot be listed")
     })?;
-    Ok(Json(json!({ "files": files })))
+    Ok(Json(Listing { files }))
 }
 
-fn files(root: &FilePath) -> std::io::Result<Vec<Value>> {
+fn files(root: &FilePath) -> std::io::Result<Vec<Entry>> {
     let directory = Directory::view(root)?;
     let mut names = directory.names()?;
     names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -78,11 +121,11 @@ fn files(root: &FilePath) -> std::io::Result<Vec<Value>> {
         let found = directory.find(name).ok()?;
         let modified = found.file.metadata().ok()?.modified().ok()?;
         let modified = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Some(json!({
-            "name": name.as_str(),
-            "size": found.bytes,
-            "modified": u64::try_from(modified.as_millis()).unwrap_or(u64::MAX),
-        }))
+        Some(Entry {
+            name: name.as_str().to_owned(),
+            size: found.bytes,
+            modified: u64::try_from(modified.as_millis()).unwrap_or(u64::MAX),
+        })
     };
     Ok(names.iter().filter_map(entry).collect())
 }
@@ -90,13 +133,10 @@ fn files(root: &FilePath) -> std::io::Result<Vec<Value>> {
 /// Fetch a file
 #[utoipa::path(
     get, path = "/v1/store/{name}", tag = "store", security((), ("token" = [])),
-    params(("name" = String, Path, description = "1 to 31 bytes, without slashes")),
+    params(StoredName),
     responses(
         (status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = "4XX", description = "The request is refused",
-            body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "5XX", description = "The servers could not do it",
-            body = ProblemDocument, content_type = "application/problem+json"),
+        Refusals,
     )
 )]
 pub(super) async fn get(
@@ -106,7 +146,7 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (name, access) = (parse(&name)?, admit(&app, &headers).await?);
-    let place = app.enter(peer)?;
+    let place = Arc::new(app.enter(peer)?);
     let (mut sink, from_store, _gone) = answer::channel(app.config().limits.stall_timeout);
     let stored = name.clone();
     let _detached = master::beside(|_| async move {
@@ -132,14 +172,11 @@ pub(super) async fn get(
 /// Store a file
 #[utoipa::path(
     put, path = "/v1/store/{name}", tag = "store", security((), ("token" = [])),
-    params(("name" = String, Path, description = "1 to 31 bytes, without slashes")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    params(StoredName),
+    request_body(content = Option<Vec<u8>>, content_type = "application/octet-stream"),
     responses(
         (status = 204, description = "It is stored, and survives a loss of power"),
-        (status = "4XX", description = "The request is refused",
-            body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "5XX", description = "The servers could not do it",
-            body = ProblemDocument, content_type = "application/problem+json"),
+        Refusals,
     )
 )]
 pub(super) async fn put(
@@ -151,7 +188,7 @@ pub(super) async fn put(
 ) -> Result<StatusCode, Problem> {
     let name = parse(&name)?;
     let limits = &app.config().limits;
-    let bytes = convert::length(&headers, limits.body_bytes_max.min(u32::MAX.into()))?;
+    let bytes = convert::length(&headers, "file", limits.body_bytes_max.min(u32::MAX.into()))?;
     let announced = Announced::from_headers(&headers)?;
     let access = admit(&app, &headers).await?;
     let _place = app.enter(peer)?;
@@ -179,14 +216,11 @@ pub(super) async fn put(
 /// Give a file another name
 #[utoipa::path(
     post, path = "/v1/store/{name}/rename", tag = "store", security((), ("token" = [])),
-    params(("name" = String, Path, description = "1 to 31 bytes, without slashes")),
+    params(StoredName),
     request_body(content = Rename),
     responses(
         (status = 204, description = "It has the new name"),
-        (status = "4XX", description = "The request is refused",
-            body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "5XX", description = "The servers could not do it",
-            body = ProblemDocument, content_type = "application/problem+json"),
+        Refusals,
     )
 )]
 pub(super) async fn rename(
@@ -216,13 +250,10 @@ pub(super) async fn rename(
 /// Greatest, least and mean of a file of numbers
 #[utoipa::path(
     get, path = "/v1/store/{name}/summary", tag = "store", security((), ("token" = [])),
-    params(("name" = String, Path, description = "1 to 31 bytes, without slashes")),
+    params(StoredName),
     responses(
-        (status = 200, description = "Numbers as text, exactly as the store says them", body = Value),
-        (status = "4XX", description = "The request is refused",
-            body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "5XX", description = "The servers could not do it",
-            body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 200, description = "Numbers as text, exactly as the store says them", body = Summary),
+        Refusals,
     )
 )]
 pub(super) async fn summary(
@@ -230,7 +261,7 @@ pub(super) async fn summary(
     Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
     headers: HeaderMap,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Summary>, Problem> {
     let (name, access) = (parse(&name)?, admit(&app, &headers).await?);
     let _place = app.enter(peer)?;
     let text = run(move || async move {
@@ -240,14 +271,13 @@ pub(super) async fn summary(
         outcome.map(|(_, text)| text)
     })
     .await?;
-    // The numbers stay the text that they are: JSON's readers would round them.
     let number = |label: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(label));
-        line.map(|value| Value::from(value.trim())).ok_or_else(|| {
+        line.map(|value| value.trim().to_owned()).ok_or_else(|| {
             Problem::of(Code::WorkerFailed, "the summary of the store cannot be read")
         })
     };
-    Ok(Json(json!({ "max": number("Max:")?, "min": number("Min:")?, "mean": number("Avg:")? })))
+    Ok(Json(Summary { max: number("Max:")?, min: number("Min:")?, mean: number("Avg:")? }))
 }
 
 /// The store, for those who may convert too.

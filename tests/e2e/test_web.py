@@ -2,15 +2,19 @@
 
 import base64
 import contextlib
+import email
 import hashlib
 import http.client
+import io as stdlib_io
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import unittest
+import zipfile
 
 import harness
 import samples
@@ -172,6 +176,98 @@ class Convert(Web):
         self.assertIn(b"408 Request Timeout", b"".join(iter(lambda: connection.recv(65536), b"")))
 
 
+class Forms(Web):
+    """Many files in one request."""
+
+    FILES = (
+        ("a.png", samples.png()), ("b/../a.jpg", samples.png()), ("cut.png", samples.png()[:40]),
+        ("words.txt", b"words"), ("a.png", samples.png()))
+
+    def form(self, files, boundary="x5x"):
+        """Body and headers, as a browser makes them."""
+        parts = b"".join(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n".encode() + body + b"\r\n"
+            for name, body in files)
+        return (parts + f"--{boundary}--\r\n".encode(),
+                {"Content-Type": f"multipart/form-data; boundary={boundary}"})
+
+    def check(self, results):
+        """Those of FILES as JPG: the good ones decode, the others say why not."""
+        names = [name for name, _ in results]
+        self.assertEqual(names, ["a.jpg", "a (2).jpg", "cut.png.problem.json",
+                                 "words.txt.problem.json", "a (3).jpg"])
+        for index in (0, 1, 4):
+            samples.check_picture(results[index][1], "jpg")
+        codes = [json.loads(results[index][1])["code"] for index in (2, 3)]
+        self.assertEqual(codes, ["MALFORMED_INPUT", "WRONG_TYPE"])
+
+    def test_all_results_come_as_a_zip_or_as_parts(self):
+        for io in harness.DRIVERS:
+            with self.subTest(io=io):
+                self.start_web(io=io)
+                body, headers = self.form(self.FILES)
+                status, told, answer = self.ask("POST", "/v1/convert?to=jpg", body, headers)
+                self.assertEqual((status, told["Content-Type"]), (200, "application/zip"), answer)
+                with zipfile.ZipFile(stdlib_io.BytesIO(answer)) as archive:
+                    self.assertIsNone(archive.testzip())
+                    self.check([(one.filename, archive.read(one)) for one in archive.infolist()])
+                    year = archive.infolist()[0].date_time[0]
+                self.assertGreaterEqual(year, 2025)
+                status, told, answer = self.ask(
+                    "POST", "/v1/convert?to=jpg", body, {**headers, "Accept": "multipart/mixed"})
+                self.assertEqual(status, 200, answer)
+                head = f"Content-Type: {told['Content-Type']}\r\n\r\n".encode()
+                message = email.message_from_bytes(head + answer)
+                parts = [(part.get_filename(), part.get_payload(decode=True))
+                         for part in message.get_payload()]
+                self.check(parts)
+                self.assertEqual(message.get_payload(0).get_content_type(), "image/jpeg")
+
+    def test_what_concerns_all_files_is_the_answer(self):
+        self.start_web()
+        body, headers = self.form(self.FILES)
+        wrong = {**headers, "Authorization": "Bearer x"}
+        self.problem(401, "UNAUTHORIZED", "POST", "/v1/convert?to=jpg", body, wrong)
+        self.problem(400, "BAD_OPTION", "POST", "/v1/convert?to=gif", body, headers)
+        self.problem(400, "BAD_REQUEST", "POST", "/v1/convert?to=jpg", b"no form", headers)
+        self.problem(400, "BAD_REQUEST", "POST", "/v1/convert?to=jpg", body[:-20], headers)
+        self.problem(400, "BAD_REQUEST", "POST", "/v1/convert?to=jpg", *self.form([]))
+        field = b'--x5x\r\nContent-Disposition: form-data; name="to"\r\n\r\njpg\r\n--x5x--\r\n'
+        self.problem(400, "BAD_REQUEST", "POST", "/v1/convert?to=jpg", field, headers)
+        many = self.form([(f"{number}.txt", b"x") for number in range(101)])
+        self.problem(413, "TOO_LARGE", "POST", "/v1/convert?to=pdf", *many)
+        digest = base64.b64encode(bytes(32)).decode()
+        self.problem(422, "CHECKSUM_MISMATCH", "POST", "/v1/convert?to=jpg", body,
+                     {**headers, "Content-Digest": f"sha-256=:{digest}:"})
+        connection = self.raw(
+            "POST /v1/convert?to=jpg HTTP/1.1\nHost: localhost\nConnection: close\n"
+            f"Content-Type: {headers['Content-Type']}\nContent-Length: {64 * MIB + 1}\n\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        self.assertIn(b" 413 ", answer)
+        self.assertIn(b"TOO_LARGE", answer)
+        # Memory that was set aside for those that were refused is there again.
+        for _ in range(6):
+            status, _, answer = self.ask("POST", "/v1/convert?to=jpg", *(body, headers))
+            self.assertEqual(status, 200, answer[:300])
+
+    def test_forms_of_many_clients_have_a_limit_together(self):
+        self.start_web()
+        head = ("POST /v1/convert?to=png HTTP/1.1\nHost: localhost\n"
+                f"Content-Type: multipart/form-data; boundary=x5x\nContent-Length: {64 * MIB}\n\n")
+        held = [self.raw(head, b"--x5x\r\n") for _ in range(4)]
+        body, headers = self.form(self.FILES)
+        busy = harness.eventually("there is no room", lambda: self.busy(body, headers))
+        self.assertGreaterEqual(int(busy["Retry-After"]), 1)
+        for connection in held:
+            connection.close()
+        harness.eventually("there is room again", lambda: not self.busy(body, headers))
+
+    def busy(self, body, headers):
+        status, told, answer = self.ask("POST", "/v1/convert?to=jpg", body, headers)
+        return told if status == 503 and json.loads(answer)["code"] == "BUSY" else None
+
+
 class Page(Web):
     """What browsers rely on."""
 
@@ -234,7 +330,31 @@ class Page(Web):
             r"admin on http://([\d.]+):(\d+)/metrics", worker.log()))
         admin = (told.group(1), int(told.group(2)))
         self.assertEqual(self.ask("GET", "/readyz", address=admin)[0], 200)
+        for host, status in (("evil.example", 421), ("localhost", 200), (socket.gethostname(), 200)):
+            got = self.ask("GET", "/metrics", None, {"Host": host}, address=admin)[0]
+            self.assertEqual(got, status, host)
         self.assertIn("fxsrv_slots ", self.ask("GET", "/metrics", address=admin)[2].decode())
+
+    def test_nobody_is_ready_without_a_worker(self):
+        self.start_web()
+        self.assertEqual(self.ask("GET", "/readyz")[0], 200)
+        certs = ("--certs", self.certs, "--token-file", self.token_file)
+        lone = self.start("master", "--listen", "127.0.0.1:0", *certs, "--admin", "127.0.0.1:0",
+                          "--worker", "127.0.0.1:1")
+        lone.address()
+        told = harness.eventually("the admin address", lambda: re.search(
+            r"admin on http://([\d.]+):(\d+)/metrics", lone.log()))
+        status, _, text = self.ask("GET", "/readyz", address=(told.group(1), int(told.group(2))))
+        self.assertEqual((status, text), (503, b"no worker is ready\n"))
+        self.worker.signal(signal.SIGINT)
+        self.worker.wait()
+        harness.eventually("the gateway is not ready", lambda: self.ask("GET", "/readyz")[0] == 503)
+        _, document = self.problem(503, "NOT_READY", "GET", "/readyz")
+        self.assertEqual(document["detail"], "no worker is ready")
+        self.master.signal(signal.SIGINT)
+        self.master.wait()
+        self.assertEqual(self.ask("GET", "/readyz")[0], 503)
+        self.assertEqual(self.ask("GET", "/healthz")[0], 200)
 
     def test_status_is_told_every_second(self):
         self.start_web()
