@@ -161,7 +161,8 @@ class Disks(Store):
                         break
                     kept[f"{io}-{number}"] = content
                 self.assertEqual(code, REFUSED, "the disk has taken more than it holds")
-                self.assertRegex(store.log(), f"{EIO}|No space left|Read-only")
+                harness.eventually("the log says why", lambda store=store: re.search(
+                    f"{EIO}|No space left|Read-only", store.log()))
                 with Client(store.address()) as client:
                     for name, content in kept.items():
                         self.assertEqual(client.get(name), content)
