@@ -76,7 +76,11 @@ bench-images dir:
     mkdir -p docs/images
     cp {{dir}}/plots/throughput-by-size.svg docs/images/
 
-# CPU time per GB of the web gateway beside that of `fxsrv convert`, in turns
+# The pictures of the page in README and docs, into docs/images
+web-images: build
+    FXSRV_BIN={{target}}/release/fxsrv SHOTS_DOCS=yes tests/web/run screenshots.mjs
+
+# CPU time per GB by the web gateway beside that of `fxsrv convert`, in turns; `--docs` keeps it in results/web
 bench-web *args: build
     bench/web/run.py {{args}}
 

@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 
 import { chromium } from "playwright-core";
 
-const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
 /** Longest wait for one step. A debug build on a busy machine needs a few seconds. */
 export const PATIENCE_MS = 30_000;

@@ -193,7 +193,7 @@ export class Card {
 
 /** What went wrong, what to do, and what an operator would ask for. */
 export function problemBox({ title, detail, hint, code, requestId }) {
-  const said = detail && detail !== title;
+  const said = detail && detail.toLowerCase() !== title.toLowerCase();
   return h(
     "div",
     { class: "problem" },

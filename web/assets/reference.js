@@ -3,7 +3,7 @@
 import { button, byId, h, replace, say } from "./dom.js";
 import { openTheme } from "./theme-toggle.js";
 
-const METHODS = ["get", "put", "post", "delete", "patch", "head", "options"];
+const METHODS = ["get", "post", "put", "delete", "patch", "head", "options"];
 
 /** References may lead in a circle. */
 const DEPTH_MAX = 4;
@@ -138,9 +138,9 @@ function kind(given) {
   return parts.filter(Boolean).join(", ");
 }
 
-/** Text with `code` in it. */
+/** Text with `code` in it. Its lines end where those of its source did, which says nothing. */
 function prose(text) {
-  return text.split(/(`[^`]+`)/).map((part) => (part.startsWith("`") && part.length > 2 ? h("code", {}, part.slice(1, -1)) : part));
+  return text.replace(/\s+/g, " ").split(/(`[^`]+`)/).map((part) => (part.startsWith("`") && part.length > 2 ? h("code", {}, part.slice(1, -1)) : part));
 }
 
 /** A command for an operation: required parameters, and a body from a file. */

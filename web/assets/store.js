@@ -56,27 +56,26 @@ function frame() {
   draw();
 }
 
-/** Does `work` with the token; what fails is said above the list. */
-async function guarded(work) {
-  replace(byId("store-problem"));
+/** Does `work` with the token; what fails is said above the list, beside what failed before where that is kept. */
+async function guarded(work, keepsProblems = false) {
+  if (!keepsProblems) replace(byId("store-problem"));
   try {
     if (needsToken() && !(await askToken({ wrong: false, check: session.checkToken }))) return;
     await work();
   } catch (error) {
-    if (error.isUnauthorized && (await askToken({ wrong: true, check: session.checkToken }))) return guarded(work);
+    if (error.isUnauthorized && (await askToken({ wrong: true, check: session.checkToken }))) return guarded(work, keepsProblems);
     const { title = "This did not work", detail = String(error.message), hint = "", code = "", requestId = "" } = error;
-    replace(byId("store-problem"), problemBox({ title, detail, hint, code, requestId }));
-    byId("store-problem").classList.add("ask");
+    byId("store-problem").append(problemBox({ title, detail, hint, code, requestId }));
   }
 }
 
-function refresh(aloud) {
+function refresh(aloud, keepsProblems = false) {
   if (!session.info.store.listable) return draw();
   return guarded(async () => {
     files = (await json("/v1/store")).files.sort((a, b) => a.name.localeCompare(b.name));
     draw();
     if (aloud === true) say(count(files.length, "file"));
-  });
+  }, keepsProblems);
 }
 
 /** Where the store cannot list, the names that were used here are what there is to show. */
@@ -88,6 +87,7 @@ function remember(name, facts = {}) {
 }
 
 async function putAll(chosen) {
+  replace(byId("store-problem"));
   for (const file of chosen) {
     await guarded(async () => {
       checkName(file.name);
@@ -96,10 +96,10 @@ async function putAll(chosen) {
       await put(path(file.name), file, shown);
       remember(file.name, { size: file.size, modified: Date.now() });
       say(`${file.name} stored`);
-    });
+    }, true);
     byId("store-way").textContent = "";
   }
-  if (session.info.store.listable) await refresh();
+  if (session.info.store.listable) await refresh(false, true);
 }
 
 function checkName(name) {
