@@ -426,6 +426,48 @@ fn a_kept_connection_that_dies_costs_the_client_nothing() {
     });
 }
 
+/// What a body of 16 MiB costs a master: no byte is copied between socket and socket but at its ends,
+/// and an operation moves a whole record at least.
+#[test]
+fn a_large_body_is_neither_copied_nor_moved_in_small_pieces() {
+    on_both(|setup| {
+        let cluster = Cluster::start(&setup);
+        let mut client = cluster.connect();
+        let body = vec![0; 16 << 20];
+        client.send(&[header(*b"v1.1", TOKEN, TO_JPG, &body), body.clone()].concat());
+        assert_ne!(client.reply_v1_1().status, 0, "zeros are no picture");
+        let status = cluster.status();
+        let bytes = body.len() as u64;
+        assert!(value(&status, "socket_bytes_out") >= bytes);
+        assert!(value(&status, "copied_bytes") <= bytes / 50, "{status}");
+        let operations = value(&status, "socket_reads") + value(&status, "socket_writes");
+        assert!(operations <= 2 * bytes / (16 << 10) + 200, "{status}");
+    });
+}
+
+/// A ticket of one thread is good on all: they share the keys that seal it.
+#[test]
+fn sessions_are_resumed_on_every_thread() {
+    on_both(|mut setup| {
+        setup.threads = 4;
+        let cluster = Cluster::start(&setup);
+        let config = cluster.pki.outside_client();
+        for number in 0..16 {
+            let mut client = Client::connect_with(&config, cluster.master.address);
+            client.send(&[header(*b"v1.1", TOKEN, TO_PDF, b"x"), b"x".to_vec()].concat());
+            assert_eq!(client.reply_v1_1().status, 0);
+            let expected = if number == 0 {
+                rustls::HandshakeKind::Full
+            } else {
+                rustls::HandshakeKind::Resumed
+            };
+            assert_eq!(client.tls.conn.handshake_kind(), Some(expected), "connection {number}");
+        }
+        // All of 16 connections to one of four threads: once in a thousand million runs.
+        assert_eq!(value(&cluster.status(), "handshakes_resumed"), 15);
+    });
+}
+
 #[test]
 fn a_body_that_trickles_is_given_up() {
     on_both(|mut setup| {

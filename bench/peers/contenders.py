@@ -104,6 +104,10 @@ def everyone(fxsrv):
             Contender(f"fxsrv-{io}-64k", f"fxsrv, {io}, 64 KiB only", "fxsrv",
                       ["--io", io, "--bulk-buffers", "0"], ("bulk",))
             for io in ("uring", "epoll")]
+    if "--register-buffers" in text_of(fxsrv, "master", "--help"):
+        ours.append(Contender(
+            "fxsrv-uring-64k-plain", "fxsrv, uring, 64 KiB only, not registered", "fxsrv",
+            ["--io", "uring", "--bulk-buffers", "0", "--register-buffers", "false"], ("bulk",)))
     return [
         *ours,
         Contender("tokio-64k", "tokio-rustls, 64 KB copy loop", "tokio"),

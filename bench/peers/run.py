@@ -65,7 +65,7 @@ class Scale:
         return Workload("syscalls-8", "bulk", 8, 10 * MB, self.bulk, 8)
 
 
-FULL = Scale(rounds=7, bulk=60, small=2000, syscall_rounds=3, idle_ours=10_000, idle_peers=1_000)
+FULL = Scale(rounds=5, bulk=50, small=1600, syscall_rounds=2, idle_ours=10_000, idle_peers=1_000)
 QUICK = Scale(rounds=3, bulk=20, small=500, syscall_rounds=1, idle_ours=2_000, idle_peers=500)
 SMOKE = Scale(rounds=1, bulk=2, small=40, syscall_rounds=1, idle_ours=100, idle_peers=100)
 

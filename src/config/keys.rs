@@ -58,7 +58,7 @@ macro_rules! server_keys {
             buffer_size: ByteSize,
 
             /// Buffers beside them for bodies that are at least as large as one; none with 0
-            /// [default: 8]
+            /// [default: 16]
             #[arg(long, env = "FXSRV_BULK_BUFFERS", value_name = "N", help_heading = "Resources")]
             bulk_buffers: usize,
 
@@ -69,6 +69,14 @@ macro_rules! server_keys {
             )]
             #[serde(deserialize_with = "parsed")]
             bulk_buffer_size: ByteSize,
+
+            /// Whether the ring of `uring` knows the buffers of the usual size, as far as the limit of
+            /// locked memory goes; it never knows those for large bodies [default: true]
+            #[arg(
+                long, env = "FXSRV_REGISTER_BUFFERS", value_name = "BOOL", help_heading = "Resources",
+                value_parser = clap::builder::BoolishValueParser::new(),
+            )]
+            register_buffers: bool,
 
             /// Largest file that is taken [default: 512 MiB]
             #[arg(long, env = "FXSRV_MAX_BODY", value_name = "SIZE", help_heading = "Resources")]
@@ -148,6 +156,7 @@ macro_rules! server_keys {
                     buffer_size: self.buffer_size,
                     bulk_buffers: self.bulk_buffers,
                     bulk_buffer_size: self.bulk_buffer_size,
+                    register_buffers: self.register_buffers,
                     max_body: self.max_body,
                     max_connections: self.max_connections,
                     grace: self.grace,

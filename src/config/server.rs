@@ -201,6 +201,7 @@ pub(crate) struct Common {
     pub(crate) buffer_size: Option<ByteSize>,
     pub(crate) bulk_buffers: Option<usize>,
     pub(crate) bulk_buffer_size: Option<ByteSize>,
+    pub(crate) register_buffers: Option<bool>,
     pub(crate) max_body: Option<ByteSize>,
     pub(crate) max_connections: Option<usize>,
     pub(crate) grace: Option<Period>,
@@ -270,10 +271,12 @@ const BUFFER_SIZES: std::ops::RangeInclusive<usize> = 32 * 1024..=1024 * 1024;
 /// Beyond a few hundred KiB a buffer leaves the processor's cache, and gains nothing.
 const BULK_BUFFER_SIZES: std::ops::RangeInclusive<usize> = 32 * 1024..=4 * 1024 * 1024;
 
-/// 32 of 68 KiB, which take a page more than they carry, and 8 of 260 KiB: 4.2 MiB a thread. A whole
-/// pool is resident once it is registered, and is charged to the memlock limit of its user.
+/// 32 of 68 KiB, which take a page more than they carry: 2.1 MiB a thread, resident where they are
+/// registered, so that two threads stay within the 8 MiB that an ordinary user may lock.
 const BUFFERS_DEFAULT: usize = 32;
-const BULK_BUFFERS_DEFAULT: usize = 8;
+
+/// 16 of 260 KiB, which serve eight large bodies at once: 4.1 MiB a thread once all have been used.
+const BULK_BUFFERS_DEFAULT: usize = 16;
 
 const THREADS_MAX: usize = 256;
 const CONNECTIONS_MAX: usize = 1_000_000;
@@ -332,13 +335,12 @@ impl Common {
         let bulk_bytes = bytes(self.bulk_buffer_size, BULK_BUFFER_BYTES);
         let bulk_bytes = within("bulk-buffer-size", bulk_bytes, BULK_BUFFER_SIZES)?;
         let bulk_count = self.bulk_buffers.unwrap_or(BULK_BUFFERS_DEFAULT);
-        let most = BUFFERS_MAX - small.count;
-        let bulk_count = within("bulk-buffers", bulk_count, 0..=most)?;
+        let bulk_count = within("bulk-buffers", bulk_count, 0..=BUFFERS_MAX)?;
         let count = if bulk_bytes > small.bytes { bulk_count } else { 0 };
         Ok(PoolPlan {
             small,
             bulk: Class { count, bytes: bulk_bytes },
-            is_bulk_asked_for: self.bulk_buffers.is_some(),
+            is_registered: self.register_buffers.unwrap_or(true),
         })
     }
 }

@@ -30,9 +30,10 @@ fn the_sample_says_the_defaults() {
     for common in [file.master.common(), file.worker.common(), file.up.common()] {
         let running = common.parse().unwrap();
         assert_eq!(running.limits, default.limits);
-        let (buffers, expected) = (running.buffers, default.buffers);
-        assert_eq!((buffers.small, buffers.bulk), (expected.small, expected.bulk));
-        assert_eq!((running.threads, running.grace), (default.threads, default.grace));
+        assert_eq!(
+            (running.threads, running.buffers, running.grace),
+            (default.threads, default.buffers, default.grace)
+        );
     }
     assert_eq!(file.master.fleet_limits().unwrap(), FleetLimits::DEFAULT);
     assert_eq!(file.worker.notice.unwrap().0, NOTICE_DEFAULT);

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 
-use super::pool::PoolPlan;
+use super::pool::Class;
 
 const MIB: usize = 1024 * 1024;
 
@@ -38,7 +38,7 @@ pub(super) fn holds_a_ring() -> bool {
 
 /// The line that an operator reads: what was asked for, what it needs, what the limit is. The limit
 /// counts all of a user's processes, so that less than it says may be left.
-pub(super) fn warning(asked: &PoolPlan, loops: usize, limit: LimitBytes, instead: &str) -> String {
+pub(super) fn warning(asked: Class, loops: usize, limit: LimitBytes, instead: &str) -> String {
     let limit = limit.map_or_else(
         || "the kernel refuses to lock that much".to_owned(),
         |limit| format!("the memlock limit is {} for all processes of a user", size(limit)),
@@ -49,7 +49,8 @@ pub(super) fn warning(asked: &PoolPlan, loops: usize, limit: LimitBytes, instead
     };
     format!(
         "cannot register {asked} ({}){each}: {limit}; {instead}; raise it with `ulimit -l` or \
-         LimitMEMLOCK=, or lower --buffers",
+         LimitMEMLOCK=, lower --buffers, or say \
+         `--register-buffers false`",
         size(asked.total_bytes()),
     )
 }
@@ -83,12 +84,13 @@ mod tests {
 
     #[test]
     fn the_warning_names_what_was_asked_and_the_limit() {
-        let warning = warning(&PoolPlan::small(512), 2, Some(8 * MIB), "120 of 64 KiB are");
+        let asked = Class { count: 512, bytes: 64 * 1024 };
+        let warning = warning(asked, 2, Some(8 * MIB), "120 are");
         assert!(warning.starts_with(
             "cannot register 512 buffers of 64 KiB (34 MiB) for each of 2 threads: the memlock limit is \
              8 MiB"
         ));
-        assert!(warning.contains("120 of 64 KiB are") && warning.contains("ulimit -l"));
+        assert!(warning.contains("; 120 are; ") && warning.contains("ulimit -l"));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The bounded pool of buffers of one thread.
 //!
-//! The buffers are registered with the ring where it is one and the memory lock limit allows it.
-//! On TCP that makes nothing faster, since the copy is inside the network stack; the pool is worth
-//! having because it bounds the memory of all connections and recycles it. Whoever needs several
-//! buffers takes them all at once or waits in line: taking them one by one could deadlock.
+//! The pool bounds the memory of all connections, and recycles it. Whoever needs several buffers takes
+//! them all at once or waits in line: taking them one by one could deadlock.
+//!
+//! Those of the usual size are registered with a ring, as far as the memory lock limit allows it. The
+//! large ones never are: on TCP the kernel copies to and from registered memory page by page, which
+//! costs a quarter more CPU for each byte than plain memory, copied in one go; and all of what is
+//! registered is resident and charged at once.
 
 use std::io;
 use std::rc::Rc;
@@ -42,24 +45,23 @@ pub struct PoolPlan {
     /// For large bodies, as far as they go: a read and a write then move more, and cost less for
     /// each byte. None where the count is 0.
     pub bulk: Class,
-    /// Whether an operator has asked for so many of the large ones, and is told where there are fewer.
-    pub is_bulk_asked_for: bool,
+    /// Whether a ring is to know those of the usual size.
+    pub is_registered: bool,
 }
 
 /// The buffers of one thread. Clones share them.
 #[derive(Clone)]
 pub struct BufferPool {
-    blocks: Rc<FixedBufPool<AlignedBlock>>,
     small: Shelf,
     bulk: Shelf,
-    is_bulk_asked_for: bool,
-    registered: bool,
 }
 
-/// The places of one class.
+/// The buffers of one class.
 #[derive(Clone)]
 struct Shelf {
     class: Class,
+    blocks: Rc<FixedBufPool<AlignedBlock>>,
+    registered: bool,
     free: Arc<Semaphore>,
 }
 
@@ -72,8 +74,13 @@ impl Class {
     }
 
     /// Bytes of all blocks.
-    fn total_bytes(self) -> usize {
+    pub(super) fn total_bytes(self) -> usize {
         self.count * self.block_bytes()
+    }
+
+    /// As many of these as `limit_bytes` hold.
+    fn within(self, limit_bytes: usize) -> Self {
+        Self { count: self.count.min(limit_bytes / self.block_bytes()), ..self }
     }
 }
 
@@ -84,49 +91,12 @@ impl PoolPlan {
         Self {
             small: Class { count, bytes: BUFFER_BYTES },
             bulk: Class { count: 0, bytes: BUFFER_BYTES },
-            is_bulk_asked_for: false,
-        }
-    }
-
-    /// Bytes of all blocks.
-    #[must_use]
-    pub fn total_bytes(&self) -> usize {
-        self.small.total_bytes() + self.bulk.total_bytes()
-    }
-
-    /// The most of this plan that `limit_bytes` holds: what is for bulk is given up first.
-    fn within(self, limit_bytes: usize) -> Self {
-        let small = self.small.count.min(limit_bytes / self.small.block_bytes());
-        let left = limit_bytes - small * self.small.block_bytes();
-        // A request takes two at once.
-        let bulk = self.bulk.count.min(left / self.bulk.block_bytes() / 2 * 2);
-        self.with_counts(small, if small < self.small.count { 0 } else { bulk })
-    }
-
-    /// What to try where the kernel has refused this.
-    fn smaller(self) -> Self {
-        match self.bulk.count {
-            0 => self.with_counts(self.small.count * 3 / 4, 0),
-            bulk => self.with_counts(self.small.count, bulk / 2),
-        }
-    }
-
-    /// Whether an operator is to hear that there is only `made` of this.
-    fn misses(&self, made: &Self) -> bool {
-        made.small.count < self.small.count
-            || self.is_bulk_asked_for && made.bulk.count < self.bulk.count
-    }
-
-    fn with_counts(self, small: usize, bulk: usize) -> Self {
-        Self {
-            small: Class { count: small, ..self.small },
-            bulk: Class { count: bulk, ..self.bulk },
-            ..self
+            is_registered: true,
         }
     }
 
     fn check(&self) -> io::Result<()> {
-        let count = self.small.count + self.bulk.count;
+        let count = self.small.count.max(self.bulk.count);
         if self.small.count >= BUFFERS_MIN && count <= BUFFERS_MAX {
             return Ok(());
         }
@@ -151,36 +121,12 @@ impl BufferPool {
         loops: usize,
     ) -> io::Result<(Self, Option<String>)> {
         plan.check()?;
-        if driver == Driver::Epoll {
-            return Ok((Self::with(blocks(plan)?, plan, false), None));
-        }
-        let limit = memlock::limit();
-        let mut attempt = limit.map_or(*plan, |limit| plan.within(memlock::share(limit, loops)));
-        while attempt.small.count >= BUFFERS_MIN {
-            let pool = blocks(&attempt)?;
-            // The limit is charged per user and given back late, so that the kernel may still
-            // refuse what the plan allows.
-            if pool.register().is_ok() {
-                let warning = plan
-                    .misses(&attempt)
-                    .then(|| memlock::warning(plan, loops, limit, &format!("{attempt} are")));
-                return Ok((Self::with(pool, &attempt, true), warning));
-            }
-            attempt = attempt.smaller();
-        }
-        let warning = memlock::warning(plan, loops, limit, "all stay unregistered");
-        Ok((Self::with(blocks(plan)?, plan, false), Some(warning)))
-    }
-
-    fn with(blocks: FixedBufPool<AlignedBlock>, plan: &PoolPlan, registered: bool) -> Self {
-        let shelf = |class: Class| Shelf { class, free: Arc::new(Semaphore::new(class.count)) };
-        Self {
-            blocks: Rc::new(blocks),
-            small: shelf(plan.small),
-            bulk: shelf(plan.bulk),
-            is_bulk_asked_for: plan.is_bulk_asked_for,
-            registered,
-        }
+        let (small, warning) = if driver == Driver::Uring && plan.is_registered {
+            Shelf::registered(plan.small, loops)?
+        } else {
+            (Shelf::plain(plan.small)?, None)
+        };
+        Ok((Self { small, bulk: Shelf::plain(plan.bulk)? }, warning))
     }
 
     /// Takes `N` buffers at once, waiting in line until they are free.
@@ -199,7 +145,7 @@ impl BufferPool {
             acquiring.await
         };
         match acquired {
-            Ok(permit) => self.take(&self.small, permit),
+            Ok(permit) => self.small.take(permit),
             // The semaphore is never closed.
             Err(_) => std::array::from_fn(|_| Buffer::heap(self.small.class.block_bytes())),
         }
@@ -211,22 +157,10 @@ impl BufferPool {
         if bytes >= self.bulk.class.bytes as u64 {
             let free = Arc::clone(&self.bulk.free);
             if let Ok(permit) = free.try_acquire_many_owned(places(N)) {
-                return self.take(&self.bulk, permit);
+                return self.bulk.take(permit);
             }
         }
         self.acquire().await
-    }
-
-    fn take<const N: usize>(&self, from: &Shelf, mut permit: OwnedSemaphorePermit) -> [Buffer; N] {
-        let block_bytes = from.class.block_bytes();
-        std::array::from_fn(|_| match (self.blocks.try_next(block_bytes), permit.split(1)) {
-            (Some(block), Some(permit)) => {
-                let lease = Lease::new(permit, self.registered);
-                Buffer(Storage::Pooled { block, lease })
-            }
-            // A block that an abandoned operation still holds: its place was given back without it.
-            _ => Buffer::heap(block_bytes),
-        })
     }
 
     /// Buffers that nobody holds, of both sizes.
@@ -250,34 +184,80 @@ impl BufferPool {
     /// What there is of either size.
     #[must_use]
     pub fn plan(&self) -> PoolPlan {
-        PoolPlan {
-            small: self.small.class,
-            bulk: self.bulk.class,
-            is_bulk_asked_for: self.is_bulk_asked_for,
-        }
+        let is_registered = self.is_registered();
+        PoolPlan { small: self.small.class, bulk: self.bulk.class, is_registered }
     }
 
-    /// Whether the ring knows them.
+    /// Whether the ring knows those of the usual size.
     #[must_use]
     pub fn is_registered(&self) -> bool {
-        self.registered
+        self.small.registered
+    }
+}
+
+impl Shelf {
+    /// Buffers that the ring knows, or as many as it takes, or plain ones: in that order. The operator
+    /// hears of what is not as planned.
+    fn registered(planned: Class, loops: usize) -> io::Result<(Self, Option<String>)> {
+        let limit = memlock::limit();
+        let mut class = limit.map_or(planned, |limit| planned.within(memlock::share(limit, loops)));
+        let warn = |instead: &str| Some(memlock::warning(planned, loops, limit, instead));
+        while class.count >= BUFFERS_MIN {
+            let blocks = blocks(class)?;
+            // The limit is charged per user and given back late, so that the kernel may still
+            // refuse what the plan allows.
+            if blocks.register().is_ok() {
+                let fewer = class.count < planned.count;
+                let warning = if fewer { warn(&format!("{} are", class.count)) } else { None };
+                return Ok((Self::of(class, blocks, true), warning));
+            }
+            class.count = class.count * 3 / 4;
+        }
+        Ok((Self::plain(planned)?, warn("all stay unregistered")))
+    }
+
+    /// Buffers in plain memory.
+    fn plain(class: Class) -> io::Result<Self> {
+        Ok(Self::of(class, blocks(class)?, false))
+    }
+
+    fn of(class: Class, blocks: FixedBufPool<AlignedBlock>, registered: bool) -> Self {
+        let free = Arc::new(Semaphore::new(class.count));
+        Self { class, blocks: Rc::new(blocks), registered, free }
+    }
+
+    fn take<const N: usize>(&self, mut permit: OwnedSemaphorePermit) -> [Buffer; N] {
+        let block_bytes = self.class.block_bytes();
+        std::array::from_fn(|_| match (self.blocks.try_next(block_bytes), permit.split(1)) {
+            (Some(block), Some(permit)) => {
+                let lease = Lease::new(permit, self.registered);
+                Buffer(Storage::Pooled { block, lease })
+            }
+            // A block that an abandoned operation still holds: its place was given back without it.
+            _ => Buffer::heap(block_bytes),
+        })
     }
 }
 
 impl std::fmt::Debug for BufferPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let registered = if self.registered { "registered" } else { "plain" };
-        write!(f, "{} {registered}", self.plan())
+        let registered = if self.is_registered() { "registered" } else { "plain" };
+        write!(f, "{}, {registered}", self.plan())
+    }
+}
+
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} buffers of {} KiB", self.count, self.bytes / 1024)
     }
 }
 
 impl std::fmt::Display for PoolPlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kib = |class: Class| class.bytes / 1024;
-        write!(f, "{} buffers of {} KiB", self.small.count, kib(self.small))?;
+        write!(f, "{}", self.small)?;
         match self.bulk.count {
             0 => Ok(()),
-            count => write!(f, " and {count} of {} KiB", kib(self.bulk)),
+            count => write!(f, " and {count} of {} KiB", self.bulk.bytes / 1024),
         }
     }
 }
@@ -286,10 +266,9 @@ fn places(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn blocks(plan: &PoolPlan) -> io::Result<FixedBufPool<AlignedBlock>> {
-    let of =
-        |class: Class| (0..class.count).map(move |_| AlignedBlock::zeroed(class.block_bytes()));
-    let blocks: io::Result<Vec<_>> = of(plan.small).chain(of(plan.bulk)).collect();
+fn blocks(class: Class) -> io::Result<FixedBufPool<AlignedBlock>> {
+    let blocks: io::Result<Vec<_>> =
+        (0..class.count).map(|_| AlignedBlock::zeroed(class.block_bytes())).collect();
     Ok(FixedBufPool::new(blocks?))
 }
 
@@ -309,23 +288,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_bulk_is_given_up_first() {
-        let bulk = Class { count: 8, bytes: 256 * KIB };
-        let plan = PoolPlan { bulk, ..PoolPlan::small(32) };
-        assert_eq!(plan.total_bytes(), (32 * 68 + 8 * 260) * KIB);
-        assert_eq!(plan.within(8 * KIB * KIB), plan);
-        assert_eq!(plan.within(4 * KIB * KIB), plan.with_counts(32, 6));
-        assert_eq!(plan.within(KIB * KIB), plan.with_counts(15, 0));
-        assert_eq!(plan.within(0), plan.with_counts(0, 0));
-        assert_eq!(plan.smaller(), plan.with_counts(32, 4));
-        assert_eq!(plan.with_counts(32, 0).smaller(), plan.with_counts(24, 0));
-    }
-
-    #[test]
-    fn an_operator_hears_of_fewer_buffers_than_asked_for() {
-        let plan = PoolPlan { bulk: Class { count: 8, bytes: 256 * KIB }, ..PoolPlan::small(32) };
-        assert!(!plan.misses(&plan.with_counts(32, 2)), "nobody has asked for the large ones");
-        assert!(plan.misses(&plan.with_counts(31, 0)));
-        assert!(PoolPlan { is_bulk_asked_for: true, ..plan }.misses(&plan.with_counts(32, 7)));
+    fn a_limit_holds_whole_blocks() {
+        let class = Class { count: 32, bytes: 64 * KIB };
+        assert_eq!(class.total_bytes(), 32 * 68 * KIB);
+        assert_eq!(class.within(8 * KIB * KIB), class);
+        assert_eq!(class.within(KIB * KIB).count, 15);
+        assert_eq!(class.within(0).count, 0);
     }
 }

@@ -183,6 +183,32 @@ fn several_queues_share_a_port_and_let_nobody_else_in() {
 }
 
 #[test]
+fn a_ring_knows_the_buffers_of_the_usual_size_and_never_the_large_ones() {
+    for driver in DRIVERS {
+        driver
+            .run(async move {
+                let bulk = Class { count: 2, bytes: BULK_BUFFER_BYTES };
+                let plan = PoolPlan { bulk, ..PoolPlan::small(8) };
+                let unknown = PoolPlan { is_registered: false, ..plan };
+                assert!(!BufferPool::new(driver, &unknown, 1).unwrap().0.is_registered());
+                let (pool, _) = BufferPool::new(driver, &plan, 1).unwrap();
+                let is_registered = |buffer: &Buffer| match &buffer.0 {
+                    buffer::Storage::Pooled { lease, .. } => lease.is_registered(),
+                    _ => panic!("not of the pool"),
+                };
+                let large = pool.acquire_for::<2>(BULK_BUFFER_BYTES as u64).await;
+                assert!(large.iter().all(|buffer| buffer.capacity() > BULK_BUFFER_BYTES));
+                assert!(!large.iter().any(is_registered));
+                // None of these is left.
+                let small = pool.acquire_for::<2>(BULK_BUFFER_BYTES as u64).await;
+                assert!(small.iter().all(|buffer| buffer.capacity() < BULK_BUFFER_BYTES));
+                assert!(small.iter().all(is_registered) == (driver == Driver::Uring));
+            })
+            .unwrap();
+    }
+}
+
+#[test]
 fn buffers_are_taken_all_at_once_or_waited_for() {
     for driver in DRIVERS {
         driver

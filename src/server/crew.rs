@@ -1,8 +1,8 @@
 //! Threads with their event loops and buffers: as many as the kernel grants.
 //!
-//! A ring, and the buffers that are registered with it, are charged to the memlock limit, which all
-//! processes of a user share. So that a server serves all the same where it has less of it than
-//! planned: with fewer buffers, then on fewer threads, then without a ring. One line says so.
+//! A ring, and buffers that are registered with it, are charged to the memlock limit, which all
+//! processes of a user share. A server serves all the same where it has less of it than planned: with
+//! fewer buffers, then on fewer threads, then without a ring. One line says so.
 
 use std::io;
 use std::sync::mpsc;

@@ -74,16 +74,24 @@ class Memlock(Confined):
                 self.assertEqual(len(warnings), 1, master.log())
                 self.assertRegex(
                     warnings[0],
-                    r"cannot register 32 buffers of 64 KiB and 8 of 256 KiB \(4256 KiB\) for each of 2 threads: "
-                    rf"the memlock limit is {said(memlock)} for.*`ulimit -l` or LimitMEMLOCK=, or lower --buffers")
+                    r"cannot register 32 buffers of 64 KiB \(2176 KiB\) for each of 2 threads: "
+                    rf"the memlock limit is {said(memlock)} for.*`ulimit -l` or LimitMEMLOCK=, lower --buffers, or say `--register-buffers false`")
 
     def test_no_warning_where_the_buffers_fit(self):
-        # What an ordinary user has by default holds the default pools of two threads, but for some of
-        # the large buffers that nobody asked for.
+        # What an ordinary user has by default holds the default pools of two threads, of 2,176 KiB
+        # each, and their rings.
         master = self.start_confined(8192 * 1024, "--threads", "2")
         samples.check_picture(
             self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
         self.assertNotIn("cannot register", master.log())
+
+    def test_buffers_that_nobody_wants_registered_need_no_locked_memory(self):
+        master = self.start_confined(
+            1024 * 1024, "--io", "uring", "--threads", "2", "--register-buffers", "false")
+        samples.check_picture(
+            self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
+        self.assertNotIn("WARN cannot", master.log())
+        self.assertNotIn("memlock", master.log())
 
     def test_a_limit_that_holds_one_ring_of_four_serves_on_one_thread(self):
         master = self.start_confined(256 * 1024, "--threads", "4")
@@ -92,7 +100,7 @@ class Memlock(Confined):
                 self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
         lines = [line for line in master.log().splitlines() if "WARN" in line and "memlock" in line]
         self.assertEqual(len(lines), 1, master.log())
-        self.assertRegex(lines[0], "1 of 4 threads serve: io_uring is refused .*; cannot register ")
+        self.assertRegex(lines[0], "1 of 4 threads serve: io_uring is refused .*memlock")
 
     def test_a_limit_too_low_for_a_ring_is_named_and_epoll_serves(self):
         master = self.start_confined(0)

@@ -276,8 +276,13 @@ pub struct Reply {
 
 impl Client {
     pub fn connect(pki: &Pki, address: SocketAddr) -> Self {
+        Self::connect_with(&pki.outside_client(), address)
+    }
+
+    /// With sessions that earlier connections of `config` have left.
+    pub fn connect_with(config: &Arc<rustls::ClientConfig>, address: SocketAddr) -> Self {
         let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-        let connection = rustls::ClientConnection::new(pki.outside_client(), name).unwrap();
+        let connection = rustls::ClientConnection::new(Arc::clone(config), name).unwrap();
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
