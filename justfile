@@ -23,6 +23,14 @@ test-rust:
 test-e2e: build
     tests/e2e/run
 
+# The page in a browser; needs chromium, node and npm
+test-web *files: build
+    tests/web/run {{files}}
+
+# The HTTP API against its own description; installs schemathesis for the run
+test-api *args: build
+    tests/api/run {{args}}
+
 # The release binary
 build:
     cargo build --release {{features}}

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -74,12 +74,23 @@ pub(super) async fn read(
     }
 }
 
+/// What a form is read by. Its reader looks for the end of a part's head from the start each time more
+/// has come: by single bytes, as a hostile client may send them, that would be the square of 64 MiB.
+/// By this it is 256 looks.
+const PIECE_BYTES: usize = 256 * 1024;
+
 /// Passes an upload on, to its end or that of the form, which may be refused early.
 async fn pump(upload: &mut Upload, form: &ToPieces) -> io::Result<()> {
+    let mut held = BytesMut::new();
     while let Some(bytes) = upload.next().await? {
-        if form.send(bytes).await.is_err() {
-            break;
+        held.extend_from_slice(&bytes);
+        if held.len() >= PIECE_BYTES && form.send(held.split().freeze()).await.is_err() {
+            return Ok(());
         }
+    }
+    // Who does not read the rest has refused the form, and says so himself.
+    if !held.is_empty() {
+        let _ = form.send(held.freeze()).await;
     }
     Ok(())
 }
