@@ -45,7 +45,7 @@ class Workload:
 
 @dataclasses.dataclass
 class Scale:
-    """How much is done. The kernel counts CPU in steps of 10 ms: a measurement takes about a second of it."""
+    """How much is done. The kernel counts CPU in steps of 10 ms: a measurement takes half a second of it or more."""
 
     rounds: int
     bulk: int
@@ -65,7 +65,7 @@ class Scale:
         return Workload("syscalls-8", "bulk", 8, 10 * MB, self.bulk, 8)
 
 
-FULL = Scale(rounds=5, bulk=50, small=1600, syscall_rounds=2, idle_ours=10_000, idle_peers=1_000)
+FULL = Scale(rounds=5, bulk=40, small=1500, syscall_rounds=2, idle_ours=10_000, idle_peers=1_000)
 QUICK = Scale(rounds=3, bulk=20, small=500, syscall_rounds=1, idle_ours=2_000, idle_peers=500)
 SMOKE = Scale(rounds=1, bulk=2, small=40, syscall_rounds=1, idle_ours=100, idle_peers=100)
 
