@@ -1,5 +1,7 @@
 """Memory and descriptors return to where they were, and a header costs nothing."""
 
+import contextlib
+import resource
 import socket
 import struct
 import unittest
@@ -101,6 +103,40 @@ def reset(stream):
     """Closes with RST."""
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.close()
+
+
+class IdleConnections(harness.Case):
+    """Connections that were served once and are silent."""
+
+    #: As many as the limit of descriptors of this process allows.
+    WANTED = 1000
+
+    #: TLS' own state is most of it; 20 KB is what is promised of 10,000, where what a page more or less
+    #: takes does not count.
+    BYTES_EACH = 20_000
+    PAGES = 2 * MIB
+
+    def test_many_cost_little_and_all_are_answered_when_they_wake(self):
+        harness.raise_fd_limit()
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        count = min(self.WANTED, limit - 256)
+        for io in harness.DRIVERS:
+            with self.subTest(io=io), contextlib.ExitStack() as open_ones:
+                _, master, address = self.start_tiers(io, master_args=("--idle-timeout", "600s"))
+
+                def connect():
+                    connection = client_v1_1.Connection(address, self.context, harness.TOKEN)
+                    open_ones.enter_context(connection)
+                    self.assertIn(b"role=master", connection.convert(client_v1_1.STATUS, b""))
+                    return connection
+                # What the first ones allocate for good is not the connections'.
+                crowd = [connect() for _ in range(count // 10)]
+                before = master.rss_bytes()
+                crowd += [connect() for _ in range(count - len(crowd))]
+                grown = master.rss_bytes() - before
+                self.assertLess(grown, count * self.BYTES_EACH + self.PAGES, f"{count} connections")
+                for connection in crowd:
+                    samples.check_pdf(connection.convert(client_v1.TEXT_TO_PDF, b"awake\n"))
 
 
 if __name__ == "__main__":
