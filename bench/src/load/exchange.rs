@@ -154,7 +154,7 @@ impl Conversion {
     async fn receive_v1_0(&self, read: &mut ReadHalf<'_>) -> Result<Answered, Failed> {
         let mut header = [0; REPLY_V1_0_HEADER_BYTES];
         exact(read, &mut header).await?;
-        let body = Body::read(read, parse_reply_v1_0_header(&header), ChecksumKind::None).await?;
+        let body = Body::read(read, parse_reply_v1_0_header(&header)).await?;
         let refused = Refusal::of_v1_0(&body.start);
         self.judge(refused, body.bytes, None)
     }
@@ -164,18 +164,26 @@ impl Conversion {
         read: &mut ReadHalf<'_>,
         verify: bool,
     ) -> Result<Answered, Failed> {
-        let mut header = [0; REPLY_HEADER_BYTES];
-        exact(read, &mut header).await?;
-        let header = ReplyHeader::parse(&header).map_err(|_| Failed::Protocol)?;
-        let kind = if verify { self.checksum } else { ChecksumKind::None };
-        let body = Body::read(read, header.body_bytes, kind).await?;
-        if verify && header.status == 0 && body.checksum != header.checksum {
+        let mut reply = Reply::new(if verify { self.checksum } else { ChecksumKind::None });
+        while reply.header_bytes < REPLY_HEADER_BYTES {
+            // What comes with the header is read with it, and not put aside: no other answer is due.
+            more(read, u64::MAX, &mut |plain| reply.take(plain)).await?;
+        }
+        let header = ReplyHeader::parse(&reply.header).map_err(|_| Failed::Protocol)?;
+        while reply.body_bytes < header.body_bytes {
+            let left = header.body_bytes - reply.body_bytes;
+            more(read, left, &mut |plain| reply.take(plain)).await?;
+        }
+        if reply.body_bytes > header.body_bytes {
+            return Err(Failed::Protocol);
+        }
+        if verify && header.status == 0 && reply.hasher.finish() != header.checksum {
             return Err(Failed::Damaged);
         }
         let refused = (header.status != 0)
             .then(|| Code::from_number(header.status).unwrap_or(Code::WorkerFailed))
             .map(Refusal::Named);
-        self.judge(refused, body.bytes, Some(header.convert_us))
+        self.judge(refused, header.body_bytes, Some(header.convert_us))
     }
 
     fn judge(
@@ -226,31 +234,59 @@ impl Refusal {
     }
 }
 
-/// A body that was read and dropped.
+/// An answer of v1.1 as it comes in, whose body is dropped.
+struct Reply {
+    header: [u8; REPLY_HEADER_BYTES],
+    header_bytes: usize,
+    body_bytes: u64,
+    hasher: Hasher,
+}
+
+impl Reply {
+    fn new(kind: ChecksumKind) -> Self {
+        let header = [0; REPLY_HEADER_BYTES];
+        Self { header, header_bytes: 0, body_bytes: 0, hasher: Hasher::new(kind) }
+    }
+
+    fn take(&mut self, plain: &[u8]) {
+        let room = &mut self.header[self.header_bytes..];
+        let (header, body) = plain.split_at(room.len().min(plain.len()));
+        room[..header.len()].copy_from_slice(header);
+        self.header_bytes += header.len();
+        self.body_bytes += body.len() as u64;
+        self.hasher.update(body);
+    }
+}
+
+/// The start of a body of v1.0 whose rest was read and dropped.
 struct Body {
     bytes: u64,
     start: Vec<u8>,
-    checksum: [u8; 16],
 }
 
 impl Body {
-    async fn read(read: &mut ReadHalf<'_>, bytes: u64, kind: ChecksumKind) -> Result<Self, Failed> {
-        let (mut left, mut start, mut hasher) = (bytes, Vec::new(), Hasher::new(kind));
+    async fn read(read: &mut ReadHalf<'_>, bytes: u64) -> Result<Self, Failed> {
+        let (mut left, mut start) = (bytes, Vec::new());
         while left > 0 {
-            let got = read
-                .read_at_most(left, &mut |plain| {
-                    let room = TEXT_BYTES_MAX.saturating_sub(start.len());
-                    start.extend_from_slice(&plain[..room.min(plain.len())]);
-                    hasher.update(plain);
-                })
-                .await
-                .map_err(|error| Failed::of_stream(&error))?;
-            if got == 0 {
-                return Err(Failed::Broken);
-            }
-            left -= got as u64;
+            left -= more(read, left, &mut |plain| {
+                let room = TEXT_BYTES_MAX.saturating_sub(start.len());
+                start.extend_from_slice(&plain[..room.min(plain.len())]);
+            })
+            .await?;
         }
-        Ok(Self { bytes, start, checksum: hasher.finish() })
+        Ok(Self { bytes, start })
+    }
+}
+
+/// Reads once, and says how much; the end of the connection is an error.
+async fn more(
+    read: &mut ReadHalf<'_>,
+    limit: u64,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<u64, Failed> {
+    match read.read_at_most(limit, sink).await.map_err(|error| Failed::of_stream(&error))? {
+        0 => Err(Failed::Broken),
+        got => Ok(got as u64),
     }
 }
 

@@ -64,7 +64,7 @@ fn throughput(rows: &[Row], axis: Axis, centre: &Centre) -> io::Result<Option<Pl
     for job in Job::all().filter(|job| job.has_body()) {
         let along: Vec<_> = data::along(rows, axis, centre, job.name())
             .into_iter()
-            .filter(|row| row.closed_up_mb_per_s > 0.0)
+            .filter(|row| row.closed_per_s > 0.0)
             .collect();
         if along.len() > 1 {
             values.extend(along.iter().map(|row| axis.of(row)));
@@ -82,7 +82,7 @@ fn throughput(rows: &[Row], axis: Axis, centre: &Centre) -> io::Result<Option<Pl
         .map(|(name, rows)| Series {
             name,
             colour: chart::colour(name),
-            points: rows.iter().map(|row| (at(row), row.closed_up_mb_per_s)).collect(),
+            points: rows.iter().map(|row| (at(row), file_mb_per_s(row))).collect(),
         })
         .collect();
     let (name, title) = match axis {
@@ -93,7 +93,7 @@ fn throughput(rows: &[Row], axis: Axis, centre: &Centre) -> io::Result<Option<Pl
     let svg = chart::lines(&Lines {
         x_title: axis.title(),
         x_labels: values.iter().map(|value| axis.show(*value)).collect(),
-        y_title: "MB of files sent a second",
+        y_title: "MB of files a second",
         series,
         markers: true,
     })?;
@@ -102,6 +102,11 @@ fn throughput(rows: &[Row], axis: Axis, centre: &Centre) -> io::Result<Option<Pl
         centre.without(axis)
     );
     Ok(Some(Plot { name, title: title.to_owned(), about, svg }))
+}
+
+/// MB of the files that requests are about, whichever way they go.
+fn file_mb_per_s(row: &Row) -> f64 {
+    row.body_bytes as f64 * row.closed_per_s / 1e6
 }
 
 fn latency(dir: &Dir, rows: &[Row], centre: &Centre) -> io::Result<Option<Plot>> {
@@ -197,8 +202,9 @@ fn cpu(rows: &[Row], centre: &Centre) -> io::Result<Option<Plot>> {
     if bars.is_empty() {
         return Ok(None);
     }
-    let svg =
-        chart::bars("CPU seconds for a GB of files, both ways", &["master", "worker"], &bars)?;
+    let is_store = rows.iter().all(|row| row.wire.starts_with("store"));
+    let parts: &[&str] = if is_store { &["store"] } else { &["master", "worker"] };
+    let svg = chart::bars("CPU seconds for a GB of files, both ways", parts, &bars)?;
     let about = format!("Master and worker together, closed loop. {}.", centre.all());
     Ok(Some(Plot { name: "cpu", title: "What the servers cost".to_owned(), about, svg }))
 }
