@@ -111,7 +111,11 @@ pub(super) fn lines(plot: &Lines<'_>) -> io::Result<String> {
                     .map_err(|error| error.to_string())?;
             }
         }
-        let names: Vec<_> = plot.series.iter().map(|one| (one.name, one.colour)).collect();
+        // From top to bottom as the lines end, so that the eye finds a name where it leaves the line.
+        let end = |one: &Series<'_>| one.points.last().map_or(0.0, |point| point.1);
+        let mut named: Vec<_> = plot.series.iter().collect();
+        named.sort_by(|one, other| end(other).total_cmp(&end(one)));
+        let names: Vec<_> = named.iter().map(|one| (one.name, one.colour)).collect();
         legend(&right, &names)
     })
 }
@@ -148,10 +152,14 @@ fn axes(
     let (x, y) = chart.backend_coord(&(last / 2.0, low));
     text(area, plot.x_title, (x, y + 36), HPos::Center, INK)?;
     let middle = chart.backend_coord(&(0.0, (low * high).sqrt())).1;
-    let upwards = FONT.into_font().transform(FontTransform::Rotate270).color(&INK);
-    let upwards = upwards.pos(Pos::new(HPos::Center, VPos::Center));
-    area.draw(&Text::new(plot.y_title.to_owned(), (14, middle), upwards))
-        .map_err(|error| error.to_string())
+    upwards(area, plot.y_title, (14, middle))
+}
+
+/// The title of an axis that goes up.
+fn upwards(area: &Area<'_>, words: &str, at: (i32, i32)) -> Result<(), String> {
+    let style = FONT.into_font().transform(FontTransform::Rotate270).color(&INK);
+    let style = style.pos(Pos::new(HPos::Center, VPos::Center));
+    area.draw(&Text::new(words.to_owned(), at, style)).map_err(|error| error.to_string())
 }
 
 /// 0, 1, 2 and so on.
@@ -208,8 +216,8 @@ pub(super) fn heat(plot: &Heat<'_>) -> io::Result<String> {
             text(root, label, (x, below + 14), HPos::Center, INK)?;
         }
         let middle = left + columns * width / 2;
-        let title = format!("across: {}, down: {}", plot.x_title, plot.y_title);
-        text(root, &title, (middle, below + 38), HPos::Center, INK)
+        text(root, plot.x_title, (middle, below + 38), HPos::Center, INK)?;
+        upwards(root, plot.y_title, (14, top + rows * row / 2))
     })
 }
 
