@@ -106,7 +106,7 @@ bench-compare a b *args:
 
 # What a request costs, counted, held against results/baseline; needs valgrind and strace
 bench-check *args:
-    cargo build --release -p fxsrv -p fxsrv-bench
+    cargo build --locked --release -p fxsrv -p fxsrv-bench
     {{target}}/release/fxsrv-bench check {{args}}
 
 # Make the present counts the accepted ones; in a commit of its own that says why
