@@ -79,10 +79,9 @@ bench-generator *args:
     cargo build --release -p fxsrv-bench
     {{target}}/release/fxsrv-bench generator {{args}}
 
-# The plots of a run that the README shows, into docs/images/
+# The plots of a run into README.md, docs/ and results/README.md
 bench-images dir:
-    mkdir -p docs/images
-    cp {{dir}}/plots/throughput-by-size.svg docs/images/
+    bench/publish.py {{dir}}
 
 # The pictures of the page in README and docs, into docs/images
 web-images: build

@@ -13,12 +13,11 @@ use crate::gate::kernels::Kernel;
 use crate::gate::server::{self, Programs};
 use crate::gate::{Baseline, Standing, TOLERANCE_ELSEWHERE, Tools};
 use crate::measure::machine::Machine;
-use crate::measure::syscalls::Counter;
 
 /// Count what a request costs, and hold it against the baseline
 ///
-/// Instructions of kernels under valgrind; system calls and copied bytes of the tunnel; allocations and system
-/// calls of a real server under a fixed load. None of them is a time. What is over the baseline is
+/// Instructions of kernels under valgrind; system calls and copied bytes of the tunnel; allocations of a real
+/// server under a fixed load. None of them is a time. What is over the baseline is
 /// counted again before the gate turns red.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -30,7 +29,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "plant")]
     accept: bool,
 
-    /// Count these only: instructions, tunnel, server or server-calls
+    /// Count these only: instructions, tunnel or server
     #[arg(long, value_name = "GROUP", value_parser = GROUPS.map(|group| group.name))]
     only: Option<String>,
 
@@ -61,7 +60,7 @@ struct Group {
     count: fn(&Path, u32) -> Result<Counts, Fail>,
 }
 
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 3] = [
     Group {
         name: "instructions",
         // Hash seeds and random keys move them by up to 0.4 %.
@@ -81,7 +80,6 @@ const GROUPS: [Group; 4] = [
         counter: || "the server itself".to_owned(),
         count: count_server,
     },
-    Group { name: "server-calls", tolerance: 0.04, counter: strace, count: count_server_calls },
 ];
 
 /// What a ring does in one call is the kernel's choice.
@@ -154,7 +152,8 @@ impl Group {
         }
         let mut red = Vec::new();
         for (name, count) in counts {
-            let change = accepted.counts.get(&name).map_or(String::new(), |before| {
+            let before = accepted.counts.get(&name).filter(|before| **before > 0.0);
+            let change = before.map_or(String::new(), |before| {
                 format!("{:+.2} %", (count / before - 1.0) * 100.0)
             });
             let standing = stand(&name, count);
@@ -182,20 +181,6 @@ fn count_server(program: &Path, planted: u32) -> Result<Counts, Fail> {
     let programs = programs(program)?;
     on_each_driver(|driver| {
         server::allocations(&programs, driver, planted.into()).map_err(Fail::new)
-    })
-}
-
-fn count_server_calls(program: &Path, planted: u32) -> Result<Counts, Fail> {
-    // Always by the same counter: strace lets fewer events be handled at once than perf does.
-    if !Counter::Strace.works() {
-        say(
-            "warning: strace may not look at another process here: no system call of a server is counted",
-        );
-        return Ok(Counts::new());
-    }
-    let programs = programs(program)?;
-    on_each_driver(|driver| {
-        server::calls(&programs, Counter::Strace, driver, planted.into()).map_err(Fail::new)
     })
 }
 

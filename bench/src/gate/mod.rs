@@ -20,6 +20,10 @@ use serde::{Deserialize, Serialize};
 /// another optimiser or another valgrind does, and still red for what doubles.
 pub const TOLERANCE_ELSEWHERE: f64 = 0.15;
 
+/// A count that is 0 may be this much: a handful of bytes copied of tens of thousands. One copy of each
+/// byte is 1.
+const NOTHING: f64 = 0.01;
+
 /// Counts that were accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
@@ -73,8 +77,8 @@ impl Standing {
     pub fn of(count: f64, accepted: Option<f64>, tolerance: f64) -> Self {
         match accepted {
             None => Self::New,
-            Some(accepted) if count > accepted * (1.0 + tolerance) => Self::More,
-            Some(accepted) if count < accepted * (1.0 - tolerance) => Self::Less,
+            Some(accepted) if count > accepted * (1.0 + tolerance) + NOTHING => Self::More,
+            Some(accepted) if count < accepted * (1.0 - tolerance) - NOTHING => Self::Less,
             Some(_) => Self::Same,
         }
     }
@@ -157,6 +161,8 @@ mod tests {
             assert_eq!(Standing::of(count, Some(1_000.0), 0.02), standing);
         }
         assert_eq!(Standing::of(1.0, None, 0.02), Standing::New);
+        assert_eq!(Standing::of(0.001, Some(0.0), 0.02), Standing::Same);
+        assert_eq!(Standing::of(1.0, Some(0.0), 0.02), Standing::More);
     }
 
     #[test]

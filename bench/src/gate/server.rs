@@ -1,17 +1,18 @@
-//! Allocations and system calls of a request to a real server, for the gate.
+//! Allocations of a request to a real server, for the gate.
+//!
+//! Its system calls are not: even those of requests that one read takes in were 5 % apart on a busy
+//! machine, and on a ring 25 %. The tunnel kernel has them in step.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fxsrv::io::Driver;
-use fxsrv::wire::{Operation, Version};
+use fxsrv::wire::Version;
 
 use crate::content::Store;
 use crate::count::{CostCounters, Costs, CountError, Numbers};
-use crate::job::Asks;
-use crate::load::{Drive, Expect};
+use crate::load::Drive;
 use crate::measure::servers::{Servers, ServersError, Setup};
-use crate::measure::syscalls::Counter;
 use crate::plan::{Cell, Plan, PlanError};
 use crate::sweep::{Bench, Subject, SweepError};
 
@@ -21,13 +22,6 @@ const COUNTED: &str = include_str!("../../plans/counted.toml");
 /// Requests of the smaller load, for a cell without a body and for the others.
 const SMALL_REQUESTS: u64 = 300;
 const LARGE_REQUESTS: u64 = 20;
-
-/// System calls are the least of so many counts: what comes in pieces, because a process was not let run,
-/// only adds to them.
-const CALLS_TURNS: u32 = 4;
-
-/// Two records and a half.
-const IN_STEP_BYTES_MAX: usize = 40_000;
 
 /// Why nothing was counted.
 #[derive(Debug, thiserror::Error)]
@@ -86,43 +80,13 @@ pub fn allocations(programs: &Programs, driver: Driver, planted: u64) -> Counted
     let plan = Plan::parse(COUNTED, false)?;
     let counting = start(&programs.counted, driver)?;
     let counters = CostCounters { usual: &counting, counting: Some(&counting), calls: None };
-    let counted = each_cell(&plan, &plan.cells, counters, planted)?.into_iter();
+    let counted = each_cell(&plan, counters, planted)?.into_iter();
     Ok(counted
         .filter_map(|(cell, costs)| {
             let name = format!("allocations a request: {} on {driver}", short_name(&cell));
             Some((name, costs.allocations?))
         })
         .collect())
-}
-
-/// System calls of master and worker together, of the cells that are [`in step`](is_in_step).
-///
-/// # Errors
-///
-/// Servers, generator or counters fail.
-pub fn calls(programs: &Programs, counter: Counter, driver: Driver, planted: u64) -> Counted {
-    let plan = Plan::parse(COUNTED, false)?;
-    let usual = start(&programs.server, driver)?;
-    let counters = CostCounters { usual: &usual, counting: None, calls: Some(counter) };
-    let cells: Vec<_> = plan.cells.iter().copied().filter(is_in_step).collect();
-    let mut found: BTreeMap<String, f64> = BTreeMap::new();
-    for _ in 0..CALLS_TURNS {
-        for (cell, costs) in each_cell(&plan, &cells, counters, planted)? {
-            let Some([master, worker]) = costs.calls else { continue };
-            let name = format!("system calls a request: {} on {driver}", short_name(&cell));
-            let both = master + worker;
-            found.entry(name).and_modify(|least| *least = least.min(both)).or_insert(both);
-        }
-    }
-    Ok(found)
-}
-
-/// Whether a request lies in a socket whole, so that whoever reads it needs one read. How many reads a
-/// larger one takes is decided by who is let run when.
-fn is_in_step(cell: &Cell) -> bool {
-    let Asks::Conversion { operation, expect } = cell.job.asks() else { return false };
-    let is_tunnel_alone = operation == Operation::Status || expect != Expect::Result;
-    is_tunnel_alone && cell.size_bytes <= IN_STEP_BYTES_MAX
 }
 
 fn short_name(cell: &Cell) -> String {
@@ -140,13 +104,12 @@ fn start(binary: &Path, driver: Driver) -> Result<Servers, ServersError> {
 
 fn each_cell(
     plan: &Plan,
-    cells: &[Cell],
     counters: CostCounters<'_>,
     planted: u64,
 ) -> Result<Vec<(Cell, Costs)>, ServerCountError> {
     let mut contents = Store::new(plan.seed, None);
     let mut found = Vec::new();
-    for cell in cells {
+    for cell in &plan.cells {
         let body = contents.file(cell.job.kind(), plan.motif, cell.size_bytes);
         let body = body.map_err(SweepError::from)?;
         let script = |servers: &Servers| bench(servers, plan).script(cell, body.clone());

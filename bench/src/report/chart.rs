@@ -113,9 +113,9 @@ pub(super) fn lines(plot: &Lines<'_>) -> io::Result<String> {
         }
         // From top to bottom as the lines end, so that the eye finds a name where it leaves the line.
         let end = |one: &Series<'_>| one.points.last().map_or(0.0, |point| point.1);
-        let mut named: Vec<_> = plot.series.iter().collect();
-        named.sort_by(|one, other| end(other).total_cmp(&end(one)));
-        let names: Vec<_> = named.iter().map(|one| (one.name, one.colour)).collect();
+        let mut ordered: Vec<_> = plot.series.iter().collect();
+        ordered.sort_by(|one, other| end(other).total_cmp(&end(one)));
+        let names: Vec<_> = ordered.iter().map(|one| (one.name, one.colour)).collect();
         legend(&right, &names)
     })
 }

@@ -52,11 +52,14 @@ pub fn append(
     {
         let mut builder = IntervalLogWriterBuilder::new();
         builder.with_max_value_divisor(MAX_DIVISOR);
+        let since_epoch = began.duration_since(UNIX_EPOCH).unwrap_or_default();
         if is_new {
+            // As HdrHistogram's own logs begin.
+            builder.add_comment("[Histogram log format version 1.3]");
             builder.add_comment("latencies in nanoseconds, by fxsrv-bench");
+            builder.with_start_time(began);
         }
         let mut writer = builder.begin_log_with(&mut text, &mut serializer)?;
-        let since_epoch = began.duration_since(UNIX_EPOCH).unwrap_or_default();
         writer
             .write_histogram(histogram, since_epoch, length, Some(tag))
             .map_err(|error| io::Error::other(format!("{error:?}")))?;
