@@ -100,6 +100,8 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     logs::hide_panic_messages();
+    // Before anything is read: what is needed to parse a command line would fill huge pages.
+    crate::io::use_small_pages();
     let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,

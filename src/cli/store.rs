@@ -9,7 +9,7 @@ use super::serve::{self, ServeArgs};
 use super::term;
 use crate::auth::Tokens;
 use crate::config::{ClientAuthMode, File, Running, StoreKeys};
-use crate::io::{Driver, use_small_pages};
+use crate::io::Driver;
 use crate::limits::StoreLimits;
 use crate::server::Lifecycle;
 use crate::store::{self, Confinement, Connections, Directory, Files, Security};
@@ -63,7 +63,6 @@ pub(super) fn run(args: &Args) -> Result<Exit, Fail> {
     if let Some(Command::Scrub(scrub_args)) = &args.command {
         return scrub::run(scrub_args);
     }
-    use_small_pages();
     let file = File::load(args.serve.config.as_deref())?;
     let keys = args.keys.clone().or(others(&args.keys, file.store));
     let running = keys.running()?;

@@ -36,7 +36,7 @@ pub use event_loop::spawn;
 pub use file::{File, read_cached};
 pub use listener::{Listener, join_queue, listen};
 pub use open_files::connections_within;
-pub use pages::use_small_pages;
+pub use pages::{use_huge_pages, use_small_pages};
 pub use pool::{BUFFERS_MAX, BUFFERS_MIN, BufferPool, Class, PoolPlan};
 pub use socket::Socket;
 pub use window::{RecvWindow, SendWindow};

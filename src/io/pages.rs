@@ -7,3 +7,8 @@ pub fn use_small_pages() {
     // A kernel without huge pages refuses, which is just as well.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
+
+/// Lets this process have huge pages again, where whole pictures are about to lie in memory.
+pub fn use_huge_pages() {
+    let _ = rustix::thread::disable_transparent_huge_pages(false);
+}

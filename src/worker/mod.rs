@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::auth::Tokens;
+use crate::io::use_huge_pages;
 use crate::limits::{ConvertLimits, ServerLimits};
 use crate::metrics::Registry;
 use crate::server::{self, Changing, Plan, Stop};
@@ -53,6 +54,7 @@ pub struct Live {
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
     let Config { plan, live, limits, convert_limits, slots, metrics } = config;
+    use_huge_pages();
     let slots = Slots::start(slots, convert_limits)?;
     let budget = Budget::new(limits.bodies_bytes_max);
     slots.show_in(&metrics);
