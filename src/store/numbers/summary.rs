@@ -2,14 +2,20 @@
 
 use super::parse::{LINE_BYTES_MAX, parse_line, trim};
 use super::repr::python_repr;
-use super::scan::leading_number;
+use super::scan::number_at;
 
 /// Takes a text piece by piece, in memory that does not grow with it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Summariser {
     /// The beginning of a line whose end has not come.
     partial: Vec<u8>,
-    line: u64,
+    blank_lines: u64,
+    totals: Totals,
+}
+
+/// What is known of the numbers so far.
+#[derive(Debug, Clone, Copy)]
+struct Totals {
     count: u64,
     max: f64,
     min: f64,
@@ -68,17 +74,19 @@ impl Summariser {
             self.partial.clear();
             piece = &piece[end + 1..];
         }
-        while !piece.is_empty() {
-            if let Some((value, bytes)) = leading_number(piece) {
-                self.line += 1;
-                self.take(value);
-                piece = &piece[bytes..];
-            } else if let Some(end) = memchr::memchr(b'\n', piece) {
-                self.take_line(&piece[..end])?;
-                piece = &piece[end + 1..];
-            } else {
-                return self.keep(piece);
+        let mut start = 0;
+        while start < piece.len() {
+            // Apart from the rest, so that it stays where a processor has it at hand.
+            let mut totals = self.totals;
+            while let Some((value, next)) = number_at(piece, start) {
+                totals.take(value);
+                start = next;
             }
+            self.totals = totals;
+            let rest = &piece[start..];
+            let Some(length) = memchr::memchr(b'\n', rest) else { return self.keep(rest) };
+            self.take_line(&rest[..length])?;
+            start += length + 1;
         }
         Ok(())
     }
@@ -93,44 +101,37 @@ impl Summariser {
             let line = std::mem::take(&mut self.partial);
             self.take_line(&line)?;
         }
-        if self.count == 0 {
-            return Err(SummaryError::Empty);
-        }
-        // No file has 2^53 lines.
-        #[allow(clippy::cast_precision_loss)]
-        let count = self.count as f64;
-        let total = self.sum + self.lost;
-        // Finite numbers can have a sum that is not. Their mean lies between them all the same.
-        let mean = if total.is_finite() { total / count } else { self.scaled_sum / count / SCALE };
-        Ok(Summary { max: self.max, min: self.min, mean })
+        self.totals.summary().ok_or(SummaryError::Empty)
     }
 
     fn keep(&mut self, rest: &[u8]) -> Result<(), SummaryError> {
         if self.partial.len() + rest.len() > LINE_BYTES_MAX {
-            return Err(SummaryError::NotANumber { line: self.line + 1 });
+            return Err(SummaryError::NotANumber { line: self.line() });
         }
         self.partial.extend_from_slice(rest);
         Ok(())
     }
 
     fn take_line(&mut self, line: &[u8]) -> Result<(), SummaryError> {
-        self.line += 1;
         match parse_line(line) {
-            Some(value) => self.take(value),
-            None if trim(line).is_empty() => {}
-            None => return Err(SummaryError::NotANumber { line: self.line }),
+            Some(value) => self.totals.take(value),
+            None if trim(line).is_empty() => self.blank_lines += 1,
+            None => return Err(SummaryError::NotANumber { line: self.line() }),
         }
         Ok(())
     }
 
+    /// The number of the line that is next.
+    fn line(&self) -> u64 {
+        self.totals.count + self.blank_lines + 1
+    }
+}
+
+impl Totals {
     fn take(&mut self, value: f64) {
         // As Python's `max` and `min`: the first of two equals stays, so that 0.0 before -0.0 does.
-        if value > self.max {
-            self.max = value;
-        }
-        if value < self.min {
-            self.min = value;
-        }
+        self.max = if value > self.max { value } else { self.max };
+        self.min = if value < self.min { value } else { self.min };
         self.count += 1;
         let sum = self.sum + value;
         let added = sum - self.sum;
@@ -138,13 +139,21 @@ impl Summariser {
         self.sum = sum;
         self.scaled_sum += value * SCALE;
     }
+
+    fn summary(&self) -> Option<Summary> {
+        // No file has 2^53 lines.
+        #[allow(clippy::cast_precision_loss)]
+        let count = self.count as f64;
+        let total = self.sum + self.lost;
+        // Finite numbers can have a sum that is not. Their mean lies between them all the same.
+        let mean = if total.is_finite() { total / count } else { self.scaled_sum / count / SCALE };
+        (self.count > 0).then_some(Summary { max: self.max, min: self.min, mean })
+    }
 }
 
-impl Default for Summariser {
+impl Default for Totals {
     fn default() -> Self {
         Self {
-            partial: Vec::new(),
-            line: 0,
             count: 0,
             max: f64::NEG_INFINITY,
             min: f64::INFINITY,
