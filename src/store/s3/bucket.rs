@@ -57,6 +57,9 @@ const THREADS: usize = 2;
 /// The metadata that is a file's checksum: `x-amz-meta-fxsrv-xxh3`.
 const CHECKSUM: &str = "fxsrv-xxh3";
 
+/// What the object that tries a bucket is said to hash to.
+const PROBE_CHECKSUM: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
+
 /// Drafts older than this belong to nobody: a transfer ends by [`StoreLimits::transfer_time`], which
 /// is three days for 4 GiB at the least rate. They cost little meanwhile.
 const DRAFT_AGE_MAX: Duration = Duration::from_secs(4 * 86_400);
@@ -160,17 +163,18 @@ impl Objects {
             StoreError::Missing => BucketError::Unreachable(NO_BUCKET.to_owned()),
             other => unreachable(other),
         })?;
-        self.prove_conditions().await?;
+        self.prove_promises().await?;
         self.quota.count(&self).await.map_err(unreachable)?;
         Quota::keep_counting(&self);
         tokio::spawn(async move { self.sweep().await });
         Ok(())
     }
 
-    /// A bucket that overlooks a condition would let CHANGE replace files.
-    async fn prove_conditions(&self) -> Result<(), BucketError> {
+    /// A bucket that overlooks a condition would let CHANGE replace files, and in one that does not
+    /// keep metadata damage would stay unseen.
+    async fn prove_promises(&self) -> Result<(), BucketError> {
         let probe = self.own_path("probe");
-        let create = || self.create(&probe, PutPayload::new(), Attributes::new());
+        let create = || self.create(&probe, PutPayload::new(), attributes(PROBE_CHECKSUM));
         match create().await {
             Err(StoreError::Bucket(reason)) => {
                 tracing::warn!(reason, "cannot write to the bucket: its files can only be read");
@@ -180,14 +184,26 @@ impl Objects {
             Ok(()) => {}
         }
         let again = create().await;
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        let found = self.timed("reading", self.clients.store.get_opts(&probe, options)).await;
         self.remove(&probe).await;
+        let lacking = |what: &str| Err(BucketError::Settings(what.to_owned()));
+        let unreachable = |error: StoreError| Err(BucketError::Unreachable(error.to_string()));
         match again {
-            Err(StoreError::Exists) => Ok(()),
-            Err(error) => Err(BucketError::Unreachable(error.to_string())),
-            Ok(()) => Err(BucketError::Settings(
-                "the bucket's server overlooks `If-None-Match`, so that a rename could replace a file"
-                    .to_owned(),
-            )),
+            Err(StoreError::Exists) => {}
+            Err(error) => return unreachable(error),
+            Ok(()) => {
+                return lacking(
+                    "the bucket's server overlooks `If-None-Match`, so that a rename could replace a file",
+                );
+            }
+        }
+        match found.map(|found| checksum(&found.attributes)) {
+            Ok(Some(PROBE_CHECKSUM)) => Ok(()),
+            Ok(_) => lacking(
+                "the bucket's server does not keep metadata, so that files would have no checksum",
+            ),
+            Err(error) => unreachable(error),
         }
     }
 
