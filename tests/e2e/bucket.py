@@ -4,10 +4,12 @@ import contextlib
 import http.client
 import importlib.util
 import os
+import shlex
 import socket
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 
 import harness
@@ -17,9 +19,22 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
                "AWS_REGION": "us-east-1"}
 
 
+#: Another server than moto: a command in which {port} and {dir} stand for where it listens and where it may keep things.
+OTHER = os.environ.get("FXSRV_S3_SERVER")
+
+
 def has_server():
     """Whether the S3 server can be started, and asked from here."""
-    return all(importlib.util.find_spec(name) for name in ("moto", "flask", "boto3"))
+    needed = ("boto3",) if OTHER else ("moto", "flask", "boto3")
+    return all(importlib.util.find_spec(name) for name in needed)
+
+
+def command(port, directory):
+    """What starts the server."""
+    if OTHER:
+        return [part.format(port=port, dir=directory) for part in shlex.split(OTHER)]
+    # The account's state is in memory, and ends with the process.
+    return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
 
 
 class Server:
@@ -29,9 +44,9 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        # The account's state is in memory, and ends with the process.
+        self.directory = tempfile.TemporaryDirectory(prefix="fxsrv-e2e-")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+            command(self.port, self.directory.name),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**os.environ, **CREDENTIALS})
         self.url = f"http://127.0.0.1:{self.port}"
@@ -76,6 +91,7 @@ class Server:
         """Ends it."""
         self.process.terminate()
         self.process.wait()
+        self.directory.cleanup()
 
 
 class Proxy:

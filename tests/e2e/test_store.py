@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 import unittest
@@ -331,6 +332,47 @@ class Memory(Store):
         with open(f"/proc/{store.pid}/status", encoding="ascii") as status:
             peak_kib = int(re.search(r"VmHWM:\s+(\d+)", status.read())[1])
         self.assertLess(peak_kib, 48 * 1024)
+
+
+class Connections(Store):
+    """A connection's memory is bounded too, whatever it carries."""
+
+    COUNT, POOL_BYTES, EACH_BYTES = 240, 64 * 64 * 1024, 20 * 1024
+
+    @staticmethod
+    def is_quiet(store, seen):
+        """Whether it has done nothing the last 20 times that it was looked at."""
+        seen.append(store.cpu_s())
+        return len(seen) > 20 and len(set(seen[-20:])) == 1
+
+    def test_connections_take_the_pool_and_20_kib_each(self):
+        harness.raise_fd_limit()
+        for io in harness.DRIVERS:
+            for size in (1 << 20, 64 << 20):
+                with self.subTest(io=io, size=size):
+                    store = self.start(
+                        "store", "--root", self.root, "--listen", "127.0.0.1:0", "--certs", self.certs, "--io", io,
+                        "--threads", "1", "--buffers", "64", "--durability", "none", "--log", "warn")
+                    address = store.address()
+                    with Client(address, self.context) as client:
+                        self.assertEqual(client.put("f", bytes(size)), 0)
+                        self.assertEqual(len(client.get("f")), size)
+                    before = store.rss_bytes()
+                    clients = [Client(address, self.context) for _ in range(self.COUNT)]
+                    for number, client in enumerate(clients):
+                        self.assertEqual(client.help(), "bye change get help put summary")
+                        # A third is idle, a third does not read its file, a third does not send all of its own.
+                        if number % 3 == 1:
+                            client.socket.sendall(b"\x21f")
+                        elif number % 3 == 2:
+                            client.socket.sendall(b"\x01g" + struct.pack(">I", size) + bytes(10_000))
+                    seen = []
+                    harness.eventually("quiet", lambda store=store, seen=seen: self.is_quiet(store, seen))
+                    taken = store.rss_bytes() - before
+                    self.assertLess(taken, self.POOL_BYTES + self.COUNT * self.EACH_BYTES)
+                    for client in clients:
+                        client.socket.close()
+                    store.end()
 
 
 if __name__ == "__main__":
