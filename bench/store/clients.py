@@ -97,6 +97,15 @@ def get_many(connections: list, protocol, names: list, size: int, count: int) ->
             read_away(connection, expected, block)
 
 
+def get_pipelined(connection: ssl.SSLSocket, protocol, names: list, size: int, count: int, together: int) -> None:
+    """`count` GETs on one connection, so many asked for in one send."""
+    block = bytearray(256 * 1024)
+    for start in range(0, count, together):
+        batch = [names[number % len(names)] for number in range(start, start + together)]
+        connection.sendall(b"".join(map(protocol.request, batch)))
+        read_away(connection, sum(protocol.answer_bytes(name, size) for name in batch), block)
+
+
 def put_many(connections: list, size: int, count: int) -> None:
     """`count` PUTs, one at a time on each connection; whoever has an answer asks again."""
     # A server may send session tickets at any time; with the first answer they have come.

@@ -12,6 +12,9 @@ import servers
 
 MB = 1_000_000
 
+# GETs in one send, where a client has many to ask for; `fxsrv get` asks for as many.
+TOGETHER = 64
+
 
 class Bench:
     """The places and programs of a run."""
@@ -65,7 +68,7 @@ def get_contenders(bench: Bench) -> list:
     ]
 
 
-def get_cpu(bench: Bench, names: list, size: int, connections: int, counts: dict) -> list[dict]:
+def get_cpu(bench: Bench, names: list, size: int, connections: int, counts: dict, together: int = 1) -> list[dict]:
     """CPU seconds of the server for one request."""
     contenders = get_contenders(bench)
     measures = {}
@@ -77,7 +80,10 @@ def get_cpu(bench: Bench, names: list, size: int, connections: int, counts: dict
 
         def measure(server=server, protocol=protocol, opened=opened, count=count) -> float:
             before = server.cpu_s()
-            clients.get_many(opened, protocol, names, size, count)
+            if together > 1:
+                clients.get_pipelined(opened[0], protocol, names, size, count, together)
+            else:
+                clients.get_many(opened, protocol, names, size, count)
             return (server.cpu_s() - before) / count
 
         measures[server.name] = measure
@@ -96,14 +102,16 @@ def get_large(bench: Bench) -> list[dict]:
     return [{name: cpu / bench.large * 1e9 for name, cpu in turn.items()} for turn in rounds]
 
 
-def get_small(bench: Bench, connections: int) -> list[dict]:
+def get_small(bench: Bench, connections: int, together: int = 1) -> list[dict]:
     """Requests of 1 KB for each CPU second, on connections that persist."""
     files = {f"small-{number}": random.Random(number).randbytes(1024) for number in range(100)}
     with bench.store("--durability", "none") as server:
         bench.put(server, files)
     count = bench.scale(20_000)
-    counts = {"fxsrv": count, "nginx": count, "python": max(64, count // 4)}
-    rounds = get_cpu(bench, list(files), 1024, connections, counts)
+    # Whole sends.
+    counts = {name: -(-wanted // together) * together for name, wanted in {
+        "fxsrv": count, "nginx": count, "python": max(64, count // 4)}.items()}
+    rounds = get_cpu(bench, list(files), 1024, connections, counts, together)
     return [{name: 1 / cpu for name, cpu in turn.items()} for turn in rounds]
 
 

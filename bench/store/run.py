@@ -50,7 +50,13 @@ def row_get_small(bench: rows.Bench) -> list[dict]:
         "digits": 0,
         "rounds": rows.get_small(bench, connections),
         "goals": GET_SMALL_GOALS,
-    } for connections in (1, 64)]
+    } for connections in (1, 64)] + [{
+        "title": f"GET of 1 KB files, one persistent connection, {rows.TOGETHER} requests in a send",
+        "unit": "Requests for each CPU second of the server",
+        "digits": 0,
+        "rounds": rows.get_small(bench, 1, rows.TOGETHER),
+        "goals": GET_SMALL_GOALS,
+    }]
 
 
 def row_put(bench: rows.Bench) -> list[dict]:
