@@ -32,6 +32,9 @@ def goal_lines(row: dict) -> list[str]:
     for goal in row["goals"]:
         found = values(row, goal["value"]) if "value" in goal else ratios(row, goal["over"], goal["under"])
         what = goal.get("value") or f"{goal['over']} / {goal['under']}"
+        if "at_most" not in goal and "at_least" not in goal:
+            lines.append(f"| {row['title']} | {what} | {spread(found)} | | {goal['note']} |")
+            continue
         sign, limit = ("<=", goal["at_most"]) if "at_most" in goal else (">=", goal["at_least"])
         middle = statistics.median(found) if found else None
         met = middle is not None and (middle <= limit if sign == "<=" else middle >= limit)

@@ -62,6 +62,11 @@ class Server:
         """User and system time of all its threads, those that have ended included, in nanoseconds' grain."""
         return time.clock_gettime((~self.pid) << 3 | 2)
 
+    def kernel_share(self) -> float:
+        """The kernel's part of that time, as its clock's ticks have sampled it."""
+        user, system = map(int, Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+        return system / max(1, user + system)
+
     def memory_kib(self, field: str = "VmRSS") -> int:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(rf"^{field}:\s+(\d+)", status, re.MULTILINE)[1])
