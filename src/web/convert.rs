@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::answer::{self, Answer};
 use super::app::{App, Peer, Place};
-use super::digest::{self, Announced, REPR_DIGEST};
+use super::digest::{self, Announced, DIGEST, REPR_DIGEST};
 use super::front::RequestId;
 use super::openapi::Refusals;
 use super::problem::{BAD_REQUEST, LENGTH_REQUIRED, Problem};
@@ -18,7 +18,7 @@ use super::upload::Upload;
 use super::{bundle, form, master, names};
 use crate::auth::Token;
 use crate::client::{AnswerHead, ClientError, StreamedRequest};
-use crate::convert::Target;
+use crate::convert::{Password, Target};
 use crate::wire::{ChecksumKind, Code, Operation, RequestOptions};
 
 /// What a query says.
@@ -157,13 +157,22 @@ struct ConvertHeaders {
     /// Of the file, as `sha-256=:BASE64:` or `md5=:BASE64:` (RFC 9530); it is checked.
     #[param(rename = "Repr-Digest")]
     repr_digest: Option<String>,
+    /// The same as `SHA-256=BASE64` or `MD5=BASE64` (RFC 3230).
+    #[param(rename = "Digest")]
+    digest: Option<String>,
     /// `sha-256=1`, with `TE: trailers`, gets the digest of the result behind it.
     #[param(rename = "Want-Repr-Digest")]
     want_repr_digest: Option<String>,
     /// 1 to 64 visible characters, by which the request is found in the logs.
     #[param(rename = "X-Request-Id")]
     x_request_id: Option<String>,
+    /// Opens an encrypted PDF: 1 to 127 bytes of UTF-8.
+    #[param(rename = "X-Fxsrv-Password")]
+    x_fxsrv_password: Option<String>,
 }
+
+/// A header, since addresses are kept in histories and logs.
+const PASSWORD: HeaderName = HeaderName::from_static("x-fxsrv-password");
 
 async fn convert(
     State(app): State<App>,
@@ -173,7 +182,7 @@ async fn convert(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut wanted = Wanted::from_query(parameters)?;
+    let mut wanted = Wanted::of(parameters, &headers)?;
     wanted.options.id.get_or_insert(id.0);
     let limits = &app.config().limits;
     let announced = Announced::from_headers(&headers)?;
@@ -195,7 +204,7 @@ async fn convert(
     let with_digest = digest::wants_trailer(&headers);
     let (head, answer) = run(&app, job, place, with_digest).await?;
     let mut response = Body::new(answer).into_response();
-    describe(response.headers_mut(), &head, target, &name, kind);
+    describe(response.headers_mut(), &head, target, &name, &announced);
     if with_digest {
         response.headers_mut().insert(header::TRAILER, HeaderValue::from_static("repr-digest"));
     }
@@ -210,7 +219,7 @@ async fn convert_form(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut wanted = Wanted::from_query(parameters)?;
+    let mut wanted = Wanted::of(parameters, &headers)?;
     wanted.options.id.get_or_insert_with(|| id.0.clone());
     wanted.options.checksum = ChecksumKind::None;
     let announced = Announced::from_headers(&headers)?;
@@ -275,7 +284,7 @@ fn describe(
     head: &AnswerHead,
     target: Target,
     name: &str,
-    kind: ChecksumKind,
+    announced: &Announced,
 ) {
     headers.insert(header::CONTENT_TYPE, content_type(target));
     headers.insert(header::CONTENT_DISPOSITION, names::disposition(name));
@@ -283,8 +292,11 @@ fn describe(
     if let Ok(value) = HeaderValue::from_str(&format!("convert;dur={ms:.3}")) {
         headers.insert("server-timing", value);
     }
-    if kind == ChecksumKind::Md5 {
+    if announced.md5.is_some() {
         headers.insert(REPR_DIGEST, digest::member("md5", &head.checksum));
+        if announced.is_by_digest {
+            headers.insert(DIGEST, digest::earlier_member("MD5", &head.checksum));
+        }
     }
 }
 
@@ -320,8 +332,24 @@ pub(super) fn length(headers: &HeaderMap, what: &str, max: u64) -> Result<u64, P
 }
 
 impl Wanted {
+    /// Reads the query, and the header that is no part of it.
+    fn of(parameters: Parameters, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut wanted = Self::from_query(parameters)?;
+        if let Some(value) = headers.get(PASSWORD) {
+            let password = std::str::from_utf8(value.as_bytes()).ok().and_then(Password::new);
+            wanted.options.convert.password = Some(password.ok_or_else(|| {
+                Problem::of(
+                    Code::BadOption,
+                    format!("the header X-Fxsrv-Password takes 1 to {} bytes", Password::BYTES_MAX),
+                )
+                .with_hint("the bytes are UTF-8 without control characters")
+            })?);
+        }
+        Ok(wanted)
+    }
+
     /// Reads `to` and the options of the wire.
-    pub(super) fn from_query(parameters: Parameters) -> Result<Self, Problem> {
+    fn from_query(parameters: Parameters) -> Result<Self, Problem> {
         let Query(parameters) = parameters.map_err(|rejection| {
             Problem::new(StatusCode::BAD_REQUEST, BAD_REQUEST, rejection.body_text())
         })?;
@@ -339,9 +367,9 @@ impl Wanted {
         })?;
         let mut block = String::new();
         for (key, value) in &options {
-            if key == "checksum" || key == "id" {
+            if ["checksum", "id", "password"].contains(&key.as_str()) {
                 return Err(Problem::of(Code::BadOption, format!("`{key}` is no option of HTTP"))
-                    .with_hint("use the headers Repr-Digest and X-Request-Id"));
+                    .with_hint("use the headers Repr-Digest, X-Request-Id and X-Fxsrv-Password"));
             }
             // The wire parts options by line feeds.
             if key.chars().chain(value.chars()).any(char::is_control) {

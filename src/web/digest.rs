@@ -1,4 +1,5 @@
-//! `Repr-Digest` and `Content-Digest` (RFC 9530): checked on the way in, given on the way out.
+//! `Repr-Digest` and `Content-Digest` (RFC 9530), and the `Digest` that they replace (RFC 3230): checked
+//! on the way in, given on the way out.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -9,16 +10,20 @@ use super::problem::{BAD_REQUEST, Problem};
 use crate::wire::{ChecksumKind, Code};
 
 pub(super) const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+/// `MD5=BASE64`, where the new ones say `md5=:BASE64:`.
+pub(super) const DIGEST: HeaderName = HeaderName::from_static("digest");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const WANT_REPR_DIGEST: HeaderName = HeaderName::from_static("want-repr-digest");
 
-/// What a request says of its body. The two headers mean the same of a body that is not encoded.
+/// What a request says of its body. The headers mean the same of a body that is not encoded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Announced {
     /// Checked here, as the body passes.
     pub(super) sha256: Option<[u8; 32]>,
     /// Checked by the worker, which answers with one of the result.
     pub(super) md5: Option<[u8; 16]>,
+    /// Whether the earlier header was among them, so that the answer has it too.
+    pub(super) is_by_digest: bool,
 }
 
 /// SHA-256 of what passes.
@@ -29,7 +34,8 @@ impl Announced {
     /// standard wants it.
     pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut announced = Self::default();
-        for name in [REPR_DIGEST, CONTENT_DIGEST] {
+        for name in [REPR_DIGEST, CONTENT_DIGEST, DIGEST] {
+            announced.is_by_digest = name == DIGEST && headers.contains_key(&name);
             for value in headers.get_all(&name) {
                 let value = value.to_str().map_err(|_| malformed(&name))?;
                 for member in value.split(',').map(str::trim).filter(|member| !member.is_empty()) {
@@ -43,10 +49,14 @@ impl Announced {
     fn take(&mut self, member: &str, name: &HeaderName) -> Result<(), Problem> {
         let (algorithm, value) = member.split_once('=').ok_or_else(|| malformed(name))?;
         let bytes = || {
-            let inner = value.strip_prefix(':').and_then(|value| value.strip_suffix(':'));
+            let inner = if *name == DIGEST {
+                Some(value)
+            } else {
+                value.strip_prefix(':').and_then(|value| value.strip_suffix(':'))
+            };
             inner.and_then(|inner| STANDARD.decode(inner).ok()).ok_or_else(|| malformed(name))
         };
-        match algorithm {
+        match algorithm.to_ascii_lowercase().as_str() {
             "sha-256" => self.sha256 = Some(bytes()?.try_into().map_err(|_| malformed(name))?),
             "md5" => self.md5 = Some(bytes()?.try_into().map_err(|_| malformed(name))?),
             _ => {}
@@ -100,6 +110,12 @@ pub(super) fn member(algorithm: &str, bytes: &[u8]) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// A digest as the earlier header says it.
+pub(super) fn earlier_member(algorithm: &str, bytes: &[u8]) -> HeaderValue {
+    let text = format!("{algorithm}={}", STANDARD.encode(bytes));
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// Whether the result's SHA-256 is wanted, and the client takes it behind the body. It is not known
 /// before.
 pub(super) fn wants_trailer(headers: &HeaderMap) -> bool {
@@ -123,7 +139,11 @@ pub(super) fn wants_trailer(headers: &HeaderMap) -> bool {
 
 fn malformed(name: &HeaderName) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, BAD_REQUEST, format!("the header {name} cannot be read"))
-        .with_hint("a digest is `sha-256=:BASE64:` or `md5=:BASE64:` (RFC 9530)")
+        .with_hint(if *name == DIGEST {
+            "a digest is `SHA-256=BASE64` or `MD5=BASE64` here (RFC 3230)"
+        } else {
+            "a digest is `sha-256=:BASE64:` or `md5=:BASE64:` (RFC 9530)"
+        })
 }
 
 #[cfg(test)]
@@ -153,12 +173,20 @@ mod tests {
         assert_eq!(announced.checksum(), (ChecksumKind::Md5, ChecksumKind::Md5.of(b"abc")));
         let same = Announced::from_headers(&headers(CONTENT_DIGEST, ABC)).unwrap();
         assert_eq!(same.sha256, announced.sha256);
+        let earlier = "UNIXsum=3, SHA-256=ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
+        let earlier = Announced::from_headers(&headers(DIGEST, earlier)).unwrap();
+        assert!(earlier.is_by_digest && !announced.is_by_digest);
+        assert_eq!(earlier.sha256, announced.sha256);
+        assert_eq!(earlier_member("MD5", &[0; 3]), "MD5=AAAA");
     }
 
     #[test]
     fn what_is_no_digest_is_refused() {
         for bad in ["sha-256", "sha-256=abc", "sha-256=:!:", "sha-256=:AA==:", "md5=:AA==:"] {
             assert!(Announced::from_headers(&headers(REPR_DIGEST, bad)).is_err(), "{bad}");
+        }
+        for bad in ["SHA-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:", "md5=AA=="] {
+            assert!(Announced::from_headers(&headers(DIGEST, bad)).is_err(), "{bad}");
         }
         let unknown = Announced::from_headers(&headers(REPR_DIGEST, "crc32c=:AA==:")).unwrap();
         assert_eq!(unknown, Announced::default());
