@@ -154,7 +154,9 @@ class Bench:
         self.sinks = [self.helper("sink", "--certs", directory / "certs") for _ in range(self.copies())]
         addresses = [sink.line().removeprefix("listening on ") for sink in self.sinks]
         self.site = contenders.Site(
-            directory, args.fxsrv, args.helper, addresses, self.contender_cores, scale.idle_ours)
+            directory, args.fxsrv, args.helper, addresses, self.contender_cores,
+            # What the others are asked to hold at most; HAProxy does not start where it could not.
+            scale.idle_peers + 100)
         self.syscalls = processes.SyscallCounter(directory)
 
     @staticmethod
