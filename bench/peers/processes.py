@@ -1,5 +1,6 @@
 """Processes of the comparison, and what the kernel counts of them."""
 
+import contextlib
 import json
 import os
 import re
@@ -82,7 +83,9 @@ class Process:
             pid = unseen.pop()
             found.append(pid)
             for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                unseen += map(int, task.read_text().split())
+                # A thread may end between its being listed and its being read.
+                with contextlib.suppress(FileNotFoundError):
+                    unseen += map(int, task.read_text().split())
         return found
 
     def cpu_s(self):
