@@ -4,9 +4,9 @@
 //! them all at once or waits in line: taking them one by one could deadlock.
 //!
 //! Those of the usual size are registered with a ring, as far as the memory lock limit allows it. The
-//! large ones never are: on TCP the kernel copies to and from registered memory page by page, which
-//! costs a quarter more CPU for each byte than plain memory, copied in one go; and all of what is
-//! registered is resident and charged at once.
+//! large ones never are: registering gains nothing on TCP, where the copy is inside of the network
+//! stack and goes page by page for registered memory, and all of what is registered is resident and
+//! charged at once.
 
 use std::io;
 use std::rc::Rc;
