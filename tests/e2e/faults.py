@@ -106,19 +106,28 @@ class Case(harness.Case):
         self.as_master = client_v1.tls_context(
             self.certs / "ca.pem", (self.certs / "client.pem", self.certs / "client.key"))
 
-    def status(self, server):
-        """What a server says of itself, by key."""
+    def connection(self, server):
+        """A connection of a client that the server trusts."""
         context = self.as_master if server.name == "worker" else self.context
-        text = client_v1_1.convert(
-            server.address(), context, harness.TOKEN, client_v1_1.STATUS, b"").decode()
+        return client_v1_1.Connection(server.address(), context, harness.TOKEN)
+
+    def status(self, server, connection=None):
+        """What a server says of itself, by key, on `connection` or on one of its own."""
+        if connection is None:
+            with self.connection(server) as connection:
+                return self.status(server, connection)
+        text = connection.convert(client_v1_1.STATUS, b"").decode()
         lines = dict(line.split("=", 1) for line in text.splitlines())
         return {key: int(value) if value.isdigit() else value for key, value in lines.items()}
 
     def own_fds(self, server):
         """Descriptors but for connections: clients', and those that a pool keeps for workers."""
-        status = self.status(server)
+        with self.connection(server) as asking:
+            status = self.status(server, asking)
+            # Before the connection that asked is closed: it is one of those that are open.
+            fds = len(server.fds())
         kept = status["upstream_opened"] - status["upstream_retired"] if server.name == "master" else 0
-        return len(server.fds()) - kept - status["connections_open"]
+        return fds - kept - status["connections_open"]
 
     def at_rest(self, *servers):
         """What is to be reached again; call it where nothing is going on."""

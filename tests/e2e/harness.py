@@ -106,6 +106,12 @@ class Server:
         with self.changed:
             return "\n".join(self.lines["stderr"])
 
+    def await_log(self, text, times=1):
+        """Waits until `text` is on its log, which comes by a way of its own, beside the answers."""
+        eventually(
+            f"{text!r} on the log of the {self.name}, {times} times",
+            lambda: self.log().count(text) >= times)
+
     def address(self):
         """Waits until it serves, and returns where."""
         prefix = "listening on "

@@ -121,7 +121,9 @@ class Killed(faults.Case):
         client.stream.sendall(wire[:200_000 if stage == "in the body" else -1])
         victim = harness.eventually(
             "a worker has the request", lambda: next(
-                (worker for worker in workers if self.status(worker)["in_flight"] > 0), None))
+                (worker for worker in workers
+                 # A check of the master's is in flight too, and has no body.
+                 if self.status(worker)["in_flight_bytes"] == len(body)), None))
         if stage != "in the body":
             if stage == "before the answer":
                 victim.signal(signal.SIGSTOP)

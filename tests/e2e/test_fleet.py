@@ -83,6 +83,7 @@ class Faults(fleet.FleetCase):
                     self.convert_v1(master.address(), client_v1.TEXT_TO_PDF, fleet.TEXT)
                 self.wait_for_states(
                     master, {specs[0]: "down", specs[1]: "up", specs[2]: "up"})
+                master.await_log("a worker is down")
                 flips = [line for line in master.log().splitlines() if "a worker is down" in line]
                 self.assertEqual(len(flips), 1, "only the flip is logged")
                 self.assertIn(specs[0], flips[0])
@@ -183,7 +184,7 @@ class Drains(fleet.FleetCase):
                     stream.sendall(wire[150:])
                     samples.check_picture(client_v1.read_answer(stream), "jpg")
                 self.assertEqual(workers[leaving].wait(), 0)
-                self.assertIn("a worker is about to leave", master.log())
+                master.await_log("a worker is about to leave")
 
 
 class Reloads(fleet.FleetCase):

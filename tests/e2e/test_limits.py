@@ -70,6 +70,7 @@ class Memlock(Confined):
                 master = self.start_confined(memlock, "--io", "uring", "--threads", "2")
                 result = self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG)
                 samples.check_picture(result, "png")
+                master.await_log("cannot register")
                 warnings = re.findall(r".*WARN.*cannot register.*", master.log())
                 self.assertEqual(len(warnings), 1, master.log())
                 self.assertRegex(
@@ -98,6 +99,7 @@ class Memlock(Confined):
         for _ in range(4):
             samples.check_picture(
                 self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
+        master.await_log("memlock")
         lines = [line for line in master.log().splitlines() if "WARN" in line and "memlock" in line]
         self.assertEqual(len(lines), 1, master.log())
         self.assertRegex(lines[0], "1 of 4 threads serve: io_uring is refused .*memlock")
@@ -106,6 +108,7 @@ class Memlock(Confined):
         master = self.start_confined(0)
         samples.check_picture(
             self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
+        master.await_log("io_uring")
         lines = [line for line in master.log().splitlines() if "io_uring" in line]
         self.assertEqual(len(lines), 1, master.log())
         self.assertRegex(lines[0], "WARN.*epoll")
@@ -192,9 +195,8 @@ class Descriptors(harness.Case):
                     worker.address(), "--io", io, "--threads", "2", "--handshake-timeout", "60s",
                     preexec_fn=confine.limit(resource.RLIMIT_NOFILE, limit))
                 address = master.address()
-                self.assertIn(
-                    f"{most} connections instead of 16384: the limit of open files is {limit}",
-                    master.log())
+                master.await_log(
+                    f"{most} connections instead of 16384: the limit of open files is {limit}")
                 crowd = [socket.create_connection(address, timeout=10) for _ in range(3 * most)]
                 for connection in crowd:
                     self.addCleanup(connection.close)
@@ -223,6 +225,7 @@ class WithoutIoUring(harness.Case):
         samples.check_picture(
             self.convert_v1(master.address(), client_v1.TO_PNG, samples.JPG), "png")
         for server in (worker, master):
+            server.await_log("io_uring")
             lines = [line for line in server.log().splitlines() if "io_uring" in line]
             self.assertEqual(len(lines), 1, server.log())
             self.assertIn("WARN", lines[0])

@@ -36,7 +36,7 @@ class BehindAForeignMaster(harness.Case):
     def test_an_open_worker_is_warned_of(self):
         worker = self.start_worker("--client-auth", "none")
         worker.address()
-        self.assertIn("warning: anyone who can connect may have files converted", worker.log())
+        worker.await_log("warning: anyone who can connect may have files converted")
 
     def test_tls_1_2_masters_are_let_in(self):
         worker = self.start_worker("--client-auth", "none")
@@ -85,7 +85,7 @@ class InFrontOfAForeignWorker(harness.Case):
     def test_insecure_is_warned_of(self):
         master = self.master(self.foreign(), "--worker-insecure")
         master.address()
-        self.assertIn("warning: workers are not verified", master.log())
+        master.await_log("warning: workers are not verified")
 
     def test_a_worker_of_an_unknown_ca_is_not_used(self):
         worker = self.foreign()

@@ -242,7 +242,7 @@ class Accidents(Store):
                 with Client(store.address()) as client:
                     self.assertEqual(client.get("f"), b"x" * 7)
                 self.assertFalse([name for name in self.names() if "tmp" in name])
-                self.assertIn("No space left", store.log())
+                store.await_log("No space left")
                 store.end()
 
     @unittest.skipUnless(os.geteuid() == 0, "mounts need root")
@@ -296,7 +296,8 @@ class Accidents(Store):
         store.end()
         store = self.start_store()
         store.address()
-        self.assertTrue(re.search(r"files=10000\b", store.log()))
+        harness.eventually(
+            "the number of files on the log", lambda: re.search(r"files=10000\b", store.log()))
 
     def test_noise_harms_nobody(self):
         store = self.start_store("--max-file", "1 MiB")

@@ -134,7 +134,7 @@ class Protocol(Bucket):
             self.assertEqual(client.summary("small"), REFUSED)
         with Client(store.address()) as client:
             self.assertRaises((EOFError, ConnectionError), client.get, "large")
-        self.assertIn("the file is damaged", store.log())
+        store.await_log("the file is damaged")
         text, code = self.scrub()
         self.assertEqual(code, 1)
         self.assertIn("0 good, 0 without a checksum, 2 bad", text)
@@ -281,7 +281,7 @@ class Faults(Bucket):
         proxy.rule = lambda method, path, number: None
         with Client(address) as client:
             self.assertEqual(client.get("f"), b"1\n")
-        self.assertIn("the bucket failed", store.log())
+        store.await_log("the bucket failed")
 
     def test_a_bucket_that_stalls_is_an_answer_in_time(self):
         store, proxy = self.start_proxied()

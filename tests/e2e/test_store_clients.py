@@ -143,11 +143,6 @@ class Habits(Store):
 class Operators(Store):
     """What the log says, what is found at the start, and what is synced when."""
 
-    @staticmethod
-    def await_log(store, text):
-        """Waits until it is on the log, which comes by a way of its own."""
-        harness.eventually(f"{text!r} on the log", lambda: text in store.log())
-
     def test_the_line_that_is_no_number_is_on_the_log(self):
         store = self.start_store()
         with Client(store.address()) as client:
@@ -155,8 +150,8 @@ class Operators(Store):
             self.assertEqual(client.summary("n"), REFUSED)
             self.assertEqual(client.put("empty", b"\n\n"), 0)
             self.assertEqual(client.summary("empty"), REFUSED)
-        self.await_log(store, "line 100001 is no finite number")
-        self.await_log(store, "there is no number in it")
+        store.await_log("line 100001 is no finite number")
+        store.await_log("there is no number in it")
 
     def test_a_refusal_says_its_reason_on_the_log_and_goes_on(self):
         store = self.start_store(
@@ -176,14 +171,14 @@ class Operators(Store):
                     ("", 1, REFUSED, "the name is empty")):
                 self.assertEqual(client.put(name, bytes(size)), code, name)
                 if reason:
-                    self.await_log(store, reason)
+                    store.await_log(reason)
             self.assertEqual(client.change("a", "b"), REFUSED)
-            self.await_log(store, "the new name is taken")
+            store.await_log("the new name is taken")
             with Client(address) as second:
                 self.assertEqual(second.help(), HELP[1:].decode())
                 with Client(address) as third:
                     self.assertEqual(read_to_end(third.socket), b"\xa0")
-                self.await_log(store, "too many connections of one address")
+                store.await_log("too many connections of one address")
 
     def test_leftovers_are_swept_at_the_start_and_files_are_not(self):
         for name in (".fxsrv-tmp-0", ".fxsrv-tmp-77", ".fxsrv-xxh3-123456"):
@@ -193,7 +188,7 @@ class Operators(Store):
         store = self.start_store()
         store.address()
         self.assertEqual(self.names(), [".hidden", "f"])
-        self.await_log(store, "files=2 bytes=13 swept=3")
+        store.await_log("files=2 bytes=13 swept=3")
 
     def test_scrub_finds_the_byte_that_is_another(self):
         store = self.start_store()

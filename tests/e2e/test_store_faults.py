@@ -53,8 +53,8 @@ class SystemCalls(Store):
                         self.assertEqual(client.get("f"), b"1\n2\n", "the connection goes on")
                         self.assertEqual(client.get("new"), NOT_FOUND)
                     harness.eventually("removal of the drafts", lambda: not self.drafts())
-                    self.assertIn(EIO, store.log())
-                    self.assertIn("ERROR", store.log())
+                    store.await_log(EIO)
+                    store.await_log("ERROR")
                     store.end()
 
     def test_what_the_directory_was_not_synced_for_is_not_acknowledged(self):
@@ -80,13 +80,13 @@ class SystemCalls(Store):
                 with Client(store.address()) as client:
                     self.assertEqual(client.get(name), REFUSED)
                     self.assertEqual(client.get("missing"), NOT_FOUND, "the connection goes on")
-                self.assertIn(EIO, store.log())
+                store.await_log(EIO)
                 store.end()
         # A program's own libraries are read by the same call.
         store = self.start_failing("uring", "pread64", "-P", str(self.root / "f"))
         with Client(store.address()) as client:
             self.assertEqual(client.summary("f"), REFUSED)
-        self.assertIn(EIO, store.log())
+        store.await_log(EIO)
 
     def drafts(self):
         return [name for name in self.names() if name.startswith(".fxsrv-tmp")]
@@ -127,7 +127,7 @@ class Disks(Store):
                 store = self.start_store("--io", io)
                 failed = sum(self.fails(store, name, data) for name, data in contents.items())
                 self.assertGreater(failed, 0, "the disk has not failed at all")
-                self.assertIn(EIO, store.log())
+                store.await_log(EIO)
                 store.end()
         done = harness.run("store", "scrub", "--root", self.root, check=False)
         self.assertEqual(done.returncode, 1)
@@ -304,7 +304,7 @@ class Sizes(Store):
             with Client(store.address()) as client:
                 self.assertEqual(client.get("huge"), REFUSED)
                 self.assertEqual(client.help(), "bye change get help put summary")
-            self.assertIn("over the limit", store.log())
+            store.await_log("over the limit")
             store.end()
 
     def test_a_size_over_the_limit_is_refused_before_its_body(self):
