@@ -232,6 +232,28 @@ impl Default for BucketLimits {
     }
 }
 
+/// What a batch may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Bytes of one file; the same as of one body.
+    pub body_bytes_max: u64,
+    /// Bytes of all files that are in memory before they are converted: one of the largest, or 500 of
+    /// a megabyte. Pictures take a multiple of it while they are decoded, one for each core.
+    pub memory_bytes: u64,
+    /// One conversion, waiting for a core included.
+    pub convert_timeout: Duration,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 512 * MIB,
+            memory_bytes: 512 * MIB,
+            convert_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
 /// What a master keeps of its connections to workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpstreamLimits {

@@ -100,7 +100,7 @@ pub(super) struct Args {
 
 /// Which store `store:` is; without a flag as `[files]` has it.
 #[derive(Debug, Clone, clap::Args)]
-struct StoreArgs {
+pub(super) struct StoreArgs {
     /// The store that store: is [default: 127.0.0.1:5002]
     #[arg(long, env = "FXSRV_STORE", value_name = "HOST:PORT", help_heading = "Store")]
     store: Option<Address>,
@@ -122,7 +122,7 @@ struct StoreArgs {
 }
 
 impl StoreArgs {
-    fn keys(self) -> FilesKeys {
+    pub(super) fn keys(self) -> FilesKeys {
         FilesKeys {
             server: self.store,
             ca: self.store_ca,
@@ -135,7 +135,7 @@ impl StoreArgs {
 
 /// What a file becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Type {
+pub(super) enum Type {
     #[value(alias = "jpeg")]
     Jpg,
     Png,
@@ -146,7 +146,7 @@ enum Type {
 }
 
 impl Type {
-    fn target(self) -> Target {
+    pub(super) fn target(self) -> Target {
         match self {
             Self::Jpg => Target::Jpg,
             Self::Png => Target::Png,
@@ -162,7 +162,7 @@ impl Type {
         <Self as clap::ValueEnum>::from_str(&extension, true).ok()
     }
 
-    fn extension(self) -> &'static str {
+    pub(super) fn extension(self) -> &'static str {
         match self {
             Self::Jpg => "jpg",
             Self::Png => "png",

@@ -4,6 +4,7 @@
 //! only room that speaks to a person, and all its words go through `term`. Must never hold what
 //! another program that uses this library would need too.
 
+mod batch;
 #[cfg(feature = "s3")]
 mod bucket;
 #[cfg(not(feature = "s3"))]
@@ -94,6 +95,7 @@ enum Command {
     Help(Box<files::HelpArgs>),
     Files(Box<shell::Args>),
     Web(Box<web::Args>),
+    Batch(Box<batch::Args>),
 }
 
 /// Does what the command line says.
@@ -137,6 +139,7 @@ fn execute(command: Command) -> Result<Exit, Fail> {
         Command::Help(args) => files::help(*args, &mut self::command()),
         Command::Files(args) => return shell::run(*args),
         Command::Web(args) => web::run(*args),
+        Command::Batch(args) => return batch::run(*args),
     }
     .map(|()| Exit::Done)
 }
@@ -146,9 +149,10 @@ fn command() -> clap::Command {
     // The values of variables are nobody's business in a help page.
     let hide_values = |arg: clap::Arg| arg.hide_env_values(true);
     let version: &'static str = Box::leak(version().into_boxed_str());
-    Cli::command()
-        .long_version(version)
-        .mut_subcommands(move |command| command.mut_args(hide_values))
+    Cli::command().long_version(version).mut_subcommands(move |command| {
+        let command = command.mut_args(hide_values);
+        command.mut_subcommands(move |inner| inner.mut_args(hide_values))
+    })
 }
 
 /// The version, and which codecs are inside.

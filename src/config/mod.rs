@@ -3,6 +3,7 @@
 //! Owns: the keys of every subcommand, each in all three places, and the parsing of raw keys into
 //! what the rooms take. Must never read a certificate or a token, or decide what a subcommand does.
 
+mod batch;
 mod convert;
 mod keys;
 mod server;
@@ -17,6 +18,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub(crate) use batch::BatchKeys;
 pub(crate) use convert::ConvertKeys;
 pub(crate) use server::{
     ClientAuthMode, Common, MasterKeys, NOTICE_DEFAULT, Running, SLOTS_MAX, UpKeys, WorkerKeys,
@@ -37,6 +39,7 @@ pub(crate) struct File {
     pub(crate) store: StoreKeys,
     pub(crate) files: FilesKeys,
     pub(crate) web: WebKeys,
+    pub(crate) batch: BatchKeys,
 }
 
 /// Says what is wrong with the text of a configuration file, as far as the text alone tells it.

@@ -21,6 +21,7 @@ fn the_sample_has_every_key() {
     assert_eq!(file.store.set_count() + 1, StoreKeys::KEYS.len());
     assert_eq!(file.files.set_count(), FilesKeys::KEYS.len());
     assert_eq!(file.web.set_count(), WebKeys::KEYS.len());
+    assert_eq!(file.batch.set_count(), BatchKeys::KEYS.len());
 }
 
 #[test]
@@ -44,6 +45,7 @@ fn the_sample_says_the_defaults() {
     assert_eq!(file.web.limits().unwrap(), WebKeys::default().limits().unwrap());
     assert_eq!(file.web.client_limits(), WebKeys::default().client_limits());
     assert_eq!(file.web.grace(), WebKeys::default().grace());
+    assert_eq!(file.batch.limits(), BatchKeys::default().limits());
     assert_eq!(file.convert.wire, Some(Wire::default()));
     let (connect, convert) = (file.master.connect_timeout, file.worker.convert_timeout);
     assert_eq!(connect.unwrap().0, default.limits.connect_timeout);

@@ -37,7 +37,7 @@ pub use error::StoreError;
 pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use numbers::{Summariser, Summary, SummaryError, parse_line, python_repr};
 #[cfg(feature = "s3")]
-pub use s3::{Bucket, BucketAddress, BucketError, Settings as BucketSettings};
+pub use s3::{Bucket, BucketAddress, BucketError, Opened, PlainBucket, Settings as BucketSettings};
 pub use sandbox::{Confinement, confine, confine_to_reading};
 pub use scrub::{Finding, check};
 pub use usage::Usage;

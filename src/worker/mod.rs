@@ -5,6 +5,7 @@
 
 mod ages;
 mod body;
+mod converter;
 mod service;
 mod slots;
 
@@ -19,6 +20,7 @@ use crate::metrics::Registry;
 use crate::server::{self, Changing, Plan, Stop};
 use crate::tls::ServerTls;
 use body::Budget;
+pub use converter::{Converter, Rank};
 use service::{Shared, Worker};
 use slots::Slots;
 

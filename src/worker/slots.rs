@@ -136,6 +136,11 @@ impl Slots {
         Done { result: Err(failure), convert_us }
     }
 
+    /// How much there is to do.
+    pub(super) fn load(&self) -> Load {
+        self.crew.load()
+    }
+
     /// Shows the load in `metrics`.
     pub(super) fn show_in(&self, metrics: &Registry) {
         let gauge = |name, help, read: fn(&Crew) -> u64| {

@@ -12,6 +12,7 @@ mod bucket;
 mod copy;
 mod error;
 mod fetch;
+mod plain;
 mod put;
 mod quota;
 mod scrub;
@@ -21,4 +22,5 @@ mod upload;
 
 pub use bucket::Bucket;
 pub use error::BucketError;
+pub use plain::{Opened, PlainBucket};
 pub use settings::{BucketAddress, Settings};

@@ -1,0 +1,181 @@
+//! `fxsrv batch`.
+
+mod run;
+mod view;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::convert::{StoreArgs, Type};
+use super::fail::{Exit, Fail};
+use super::{logs, options, transfer};
+use crate::batch::{
+    AddressError, BucketAccess, Choice, JournalError, Place, PlanError, ReachConfig, Trouble,
+};
+use crate::config::{BatchKeys, File, LogLevel};
+use crate::wire::{Operation, RequestOptions};
+
+/// Convert all files of a directory, a bucket or a list
+///
+/// A batch has a source with many files and a place for their results. A result has the path of its
+/// file beneath the source, with the extension of what it became; two files that would become one
+/// are told before anything is done.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<run::Args>),
+}
+
+/// What a batch is about.
+#[derive(Debug, clap::Args)]
+struct JobArgs {
+    /// The files: a directory, s3://BUCKET/PREFIX/, store:NAME, or a manifest, which is a file with
+    /// the address of one on each line
+    #[arg(value_name = "SRC")]
+    source: OsString,
+
+    /// Where results go: a directory, s3://BUCKET/PREFIX/ or store:
+    #[arg(value_name = "DST")]
+    target: OsString,
+
+    /// What the files become
+    #[arg(long, value_name = "TYPE")]
+    to: Type,
+
+    /// Only files whose paths fit this pattern, such as '*.png'; repeat it for more
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+
+    #[command(flatten)]
+    keys: BatchKeys,
+
+    #[command(flatten)]
+    store: StoreArgs,
+
+    /// Read keys from a file; a flag or a variable goes before a line of it
+    /// [default: ~/.config/fxsrv/config.toml where it exists]
+    #[arg(long, env = "FXSRV_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// The same, once it is known to make sense.
+struct Wish {
+    source: Place,
+    target: Place,
+    to: Type,
+    choice: Choice,
+    options: RequestOptions,
+    keys: BatchKeys,
+    reach: ReachConfig,
+}
+
+pub(super) fn run(args: Args) -> Result<Exit, Fail> {
+    match args.command {
+        Command::Run(args) => run::run(*args),
+    }
+}
+
+impl JobArgs {
+    fn parse(self) -> Result<Wish, Fail> {
+        let file = File::load_for_user(self.config.as_deref())?;
+        let operation = Operation::Convert(self.to.target());
+        let (flags, lines) = (self.keys.options(), file.batch.options());
+        let options = options::request_options(&flags, &lines, operation)?;
+        let keys = self.keys.or(file.batch);
+        logs::start(keys.log.unwrap_or(LogLevel(tracing::Level::ERROR)));
+        let (source, target) = (Place::source(&self.source)?, Place::target(&self.target)?);
+        let has_store = matches!(source, Place::Stored(_)) || target == Place::Store;
+        let store_keys = self.store.keys().or(file.files);
+        // A manifest may name files of a store, and then says it by itself.
+        let is_known = store_keys.ca.is_some() || store_keys.plain == Some(true);
+        let wants_store = has_store || (matches!(source, Place::Manifest(_)) && is_known);
+        let store = wants_store.then(|| transfer::store_config(&store_keys)).transpose()?;
+        let include = self.include.iter().map(|text| pattern(text)).collect::<Result<_, _>>()?;
+        let reach = ReachConfig {
+            buckets: bucket_access(&keys)?,
+            store,
+            allowed: None,
+            limits: keys.limits(),
+        };
+        let choice = Choice { include, extension: self.to.extension() };
+        Ok(Wish { source, target, to: self.to, choice, options, keys, reach })
+    }
+}
+
+impl Wish {
+    /// Whether files come from another machine, or go there.
+    fn is_remote(&self) -> bool {
+        let is_here = |place: &Place| matches!(place, Place::Directory(_));
+        !is_here(&self.source) || !is_here(&self.target)
+    }
+}
+
+fn bucket_access(keys: &BatchKeys) -> Result<BucketAccess, Fail> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path)
+            .map_err(|error| Fail::usage(format!("cannot read {}: {error}", path.display())))
+    };
+    Ok(BucketAccess {
+        endpoint: keys.s3_endpoint.clone(),
+        region: keys.s3_region.clone(),
+        ca_pem: keys.s3_ca.as_ref().map(read).transpose()?,
+    })
+}
+
+fn pattern(text: &str) -> Result<glob::Pattern, Fail> {
+    glob::Pattern::new(text)
+        .map_err(|error| Fail::usage(format!("'{text}' is no pattern: {error}")))
+}
+
+impl From<AddressError> for Fail {
+    fn from(error: AddressError) -> Self {
+        let fail = Self::usage(error.to_string());
+        match error {
+            AddressError::StoreListed => fail.with_hint(
+                "name its files in a manifest, one `store:NAME` on each line, and give that",
+            ),
+            AddressError::Missing(_) => fail.with_hint(
+                "a source is a directory, s3://BUCKET/PREFIX/, store:NAME, or a manifest",
+            ),
+            _ => fail,
+        }
+    }
+}
+
+impl From<PlanError> for Fail {
+    fn from(error: PlanError) -> Self {
+        let message = error.to_string();
+        match error {
+            PlanError::List { .. } => Self::new(Exit::Unreachable, message),
+            PlanError::Entry { trouble: Trouble { hint: Some(hint), .. }, .. } => {
+                Self::usage(message).with_hint(hint)
+            }
+            PlanError::Collision { .. } => Self::usage(message)
+                .with_hint("rename one of them, or say which are meant with --include"),
+            PlanError::Another(_) => {
+                Self::usage(message).with_hint("name another --journal, or forget it with --fresh")
+            }
+            PlanError::Keep { .. } => Self::failed(message),
+            _ => Self::usage(message),
+        }
+    }
+}
+
+impl From<JournalError> for Fail {
+    fn from(error: JournalError) -> Self {
+        let message = error.to_string();
+        match error {
+            JournalError::Locked(_) => Self::usage(message).with_hint("wait for its end"),
+            JournalError::Keep { .. } => {
+                Self::usage(message).with_hint("name a directory with --journal DIR")
+            }
+        }
+    }
+}
