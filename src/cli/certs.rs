@@ -169,13 +169,7 @@ fn table(infos: &[CertInfo]) -> Vec<String> {
             info.days_left.to_string(),
         ]
     }));
-    let widths: [usize; 6] =
-        std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0));
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
+    term::columns(&rows)
 }
 
 fn kind(kind: CertKind) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::auth::TokenError;
+use crate::auth::{ListError, TokenError};
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::store::NameError;
@@ -106,6 +106,26 @@ impl From<TokenError> for Fail {
             _ => "a token is one line of 1 to 32 bytes; `fxsrv token new` makes one".to_owned(),
         };
         Self::usage(error.to_string()).with_hint(hint)
+    }
+}
+
+impl From<ListError> for Fail {
+    fn from(error: ListError) -> Self {
+        let message = error.to_string();
+        let hint = match error {
+            ListError::File(error) => return error.into(),
+            ListError::Wrong { .. } => "docs/tokens.md has an example of a list",
+            ListError::NoList { .. } => {
+                "name another file for a list; a server reads one file, and a list replaces the token"
+            }
+            ListError::Exists { .. } => "revoke that one, or give another --name",
+            ListError::Missing { .. } => {
+                "`fxsrv token list --file FILE` shows those that are there"
+            }
+            ListError::Name(_) => "give a short name, such as scanner-2",
+            ListError::Unwritable { .. } => "the list is as it was",
+        };
+        Self::usage(message).with_hint(hint)
     }
 }
 

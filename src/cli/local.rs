@@ -152,6 +152,7 @@ impl Parts {
             convert_limits: ConvertLimits::default(),
             slots: self.slots,
             metrics: crate::exchange::registry(),
+            limits_guesses: false,
         })
     }
 
@@ -170,6 +171,7 @@ impl Parts {
             metrics: crate::exchange::registry(),
             fleet_limits: FleetLimits::default(),
             upstream_limits: UpstreamLimits::DEFAULT,
+            limits_guesses: true,
         })
     }
 

@@ -3,7 +3,6 @@
 use super::fail::Fail;
 use super::serve::{self, ServeArgs};
 use super::term;
-use crate::auth::Tokens;
 use crate::config::{File, MasterKeys, Running, WorkerWire};
 use crate::io::Driver;
 use crate::master::{self, WorkerList};
@@ -26,6 +25,10 @@ Examples:
       fxsrv master --listen 0.0.0.0:5000 --certs certs --token-file token \\
           --worker 10.0.0.2:6000 --worker 10.0.0.3:6000
 
+  For several clients, each with a token of its own that can be revoked:
+      fxsrv token new --file tokens --name scanner --operations pdf,text --rate 100/m
+      fxsrv master --certs certs --token-file tokens --worker 10.0.0.2:6000
+
   In front of a worker that speaks v1.0 and has a certificate of its own:
       fxsrv master --certs certs --token-file token \\
           --worker 10.0.0.4:6000 --worker-wire v1.0 --worker-ca worker.pem
@@ -34,7 +37,7 @@ Examples:
       fxsrv master --certs certs --token-file token --workers-dns workers.internal:6000
 
 Signals: SIGTERM takes no more requests and ends once those in flight are done, or --grace is over.
-SIGINT, or a second signal, ends at once. SIGHUP reads certificates, token and list of workers anew;
+SIGINT, or a second signal, ends at once. SIGHUP reads certificates, tokens and list of workers anew;
 connections go on, and a worker that has left the list is drained.")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -63,11 +66,14 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         facts.extend(serve::common_facts(driver, &running));
         return serve::facts(&facts);
     }
+    let before = config.live.clone();
     let life = Lifecycle::default();
     let stop = life.stop();
     serve::answer_admin(keys.admin.as_ref(), "master", &config.metrics, &stop)?;
     serve::heed_signals(life, move || {
-        sender.set(read_live(&read_keys(&args)?)?);
+        let anew = read_live(&read_keys(&args)?)?;
+        let tokens = anew.tokens.after(&before.now().tokens);
+        sender.set(master::Live { tokens, ..anew });
         Ok(())
     })?;
     serve::log_start("master", driver, &running);
@@ -93,7 +99,7 @@ fn read_live(keys: &MasterKeys) -> Result<master::Live, Fail> {
     })?;
     Ok(master::Live {
         tls: ServerTls::new(&certs.load_server()?, ClientAuth::None, Versions::Tls12And13)?,
-        tokens: Tokens::Only(vec![serve::load_token(token_file)?]),
+        tokens: serve::load_tokens(token_file)?,
         workers: read_workers(keys)?,
         worker_tls: worker_tls(keys, &certs)?,
     })
@@ -127,6 +133,7 @@ fn configure(
         metrics: crate::exchange::registry(),
         fleet_limits: keys.fleet_limits()?,
         upstream_limits: keys.upstream_limits()?,
+        limits_guesses: keys.limit_guesses.unwrap_or(true),
     })
 }
 

@@ -11,7 +11,7 @@ use super::certs::WARN_DAYS;
 use super::fail::Fail;
 use super::term;
 use crate::admin::Admin;
-use crate::auth::Token;
+use crate::auth::{Token, Tokens};
 use crate::client::Address;
 use crate::config::{LogLevel, Running};
 use crate::io::Driver;
@@ -81,10 +81,23 @@ pub(super) fn choose_driver(wish: Option<Driver>) -> Result<Driver, Fail> {
 pub(super) fn load_token(path: &Path) -> Result<Token, Fail> {
     let loaded = Token::load(path)?;
     if loaded.world_readable {
-        let shown = path.display();
-        term::warn(&format!("{shown} can be read by every user of this machine; `chmod 600` it"));
+        warn_of_readers(path);
     }
     Ok(loaded.token)
+}
+
+/// What a file accepts, with the same warning.
+pub(super) fn load_tokens(path: &Path) -> Result<Tokens, Fail> {
+    let (tokens, world_readable) = Tokens::load(path)?;
+    if world_readable {
+        warn_of_readers(path);
+    }
+    Ok(tokens)
+}
+
+fn warn_of_readers(path: &Path) {
+    let shown = path.display();
+    term::warn(&format!("{shown} can be read by every user of this machine; `chmod 600` it"));
 }
 
 /// Answers an operator's tools about a server, where that is wanted.

@@ -109,7 +109,7 @@ fn configure(keys: &StoreKeys, driver: Driver, running: &Running) -> Result<stor
         _ => Security::Tls(tls(keys)?),
     };
     let tokens = match &keys.auth {
-        Some(path) => Tokens::Only(vec![serve::load_token(path)?]),
+        Some(path) => serve::load_tokens(path)?,
         None => Tokens::Open,
     };
     Ok(store::Config {

@@ -59,11 +59,14 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         facts.extend(serve::common_facts(driver, &running));
         return serve::facts(&facts);
     }
+    let before = config.live.clone();
     let life = Lifecycle::default();
     let stop = life.stop();
     serve::answer_admin(keys.admin.as_ref(), "worker", &config.metrics, &stop)?;
     serve::heed_signals(life, move || {
-        sender.set(read_live(&read_keys(&args)?)?);
+        let anew = read_live(&read_keys(&args)?)?;
+        let tokens = anew.tokens.after(&before.now().tokens);
+        sender.set(worker::Live { tokens, ..anew });
         Ok(())
     })?;
     serve::log_start("worker", driver, &running);
@@ -85,7 +88,7 @@ fn read_live(keys: &WorkerKeys) -> Result<worker::Live, Fail> {
     })?;
     let identity = certs.load_server()?;
     let tokens = match &keys.token_file {
-        Some(path) => Tokens::Only(vec![serve::load_token(path)?]),
+        Some(path) => serve::load_tokens(path)?,
         None => Tokens::Open,
     };
     let tls = match keys.client_auth {
@@ -129,5 +132,6 @@ fn configure(
         convert_limits: ConvertLimits::default(),
         slots: within("slots", keys.slots.unwrap_or_else(cores), 1..=SLOTS_MAX)?,
         metrics: crate::exchange::registry(),
+        limits_guesses: matches!(keys.client_auth, Some(ClientAuthMode::None)),
     })
 }

@@ -26,9 +26,19 @@ server_keys! {
         #[arg(long, env = "FXSRV_CERTS", value_name = "DIR")]
         certs: PathBuf,
 
-        /// File with the token that clients must show
+        /// File with the token that clients must show, or with a list of tokens and what each is
+        /// for, as `fxsrv token new --file` makes it
         #[arg(long, env = "FXSRV_TOKEN_FILE", value_name = "FILE")]
         token_file: PathBuf,
+
+        /// Whether an address that shows wrong tokens over and over is not served for a while, with
+        /// the right one neither. Say `false` behind a gateway whose users have tokens of their own
+        /// [default: true]
+        #[arg(
+            long, env = "FXSRV_LIMIT_GUESSES", value_name = "BOOL",
+            value_parser = clap::builder::BoolishValueParser::new(),
+        )]
+        limit_guesses: bool,
 
         /// A worker; repeat it for more. Names are resolved at every connect. One of weight 3 gets
         /// three times as much as one of weight 1, and one of weight 0 nothing [default weight: 1]
@@ -132,7 +142,8 @@ server_keys! {
         #[arg(long, env = "FXSRV_CLIENT_NAME", value_name = "NAME", value_delimiter = ',')]
         client_name: Vec<String>,
 
-        /// File with a token that requests must show; without it any token will do
+        /// File with a token that requests must show, or with a list of tokens; without it any token
+        /// will do
         #[arg(long, env = "FXSRV_TOKEN_FILE", value_name = "FILE")]
         token_file: PathBuf,
 

@@ -48,7 +48,8 @@ keys! {
         )]
         plain_anywhere: bool,
 
-        /// File with a token. A connection must then begin with the line `AUTH` and that token
+        /// File with a token, or with a list of tokens. A connection must then begin with the line
+        /// `AUTH` and one of them
         #[arg(long, env = "FXSRV_AUTH", value_name = "FILE")]
         auth: PathBuf,
 

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 pub use end::{End, registry};
 
+use crate::auth::{Denied, Grant};
 use crate::limits::ServerLimits;
 use crate::transport::{RECORD_PLAIN_MAX, StreamError, TlsStream};
 use crate::wire::{
-    ChecksumKind, Code, Failure, Operation, REQUEST_HEADER_BYTES, RequestHeader, RequestOptions,
-    Version, admit,
+    Admitted, ChecksumKind, Code, Failure, Operation, REQUEST_HEADER_BYTES, RequestHeader,
+    RequestOptions, Version, admit,
 };
 
 /// A request whose head is read and admitted; its body is still on the wire.
@@ -31,6 +32,8 @@ pub struct Head {
     pub options: RequestOptions,
     /// By when the request must be over.
     pub deadline: Instant,
+    /// What its token lets it do.
+    pub grant: Grant,
 }
 
 /// A request that is answered before its body is read.
@@ -55,15 +58,15 @@ pub enum Next {
     Finish,
 }
 
-/// Waits for a request and reads its head. `None` is the client's orderly end. `accepts` says whether
-/// a token is good, when the request is here: tokens may change while a connection waits.
+/// Waits for a request and reads its head. `None` is the client's orderly end. `check` says what
+/// a token is good for, when the request is here: tokens may change while a connection waits.
 ///
 /// # Errors
 ///
 /// The connection failed, or a deadline passed.
 pub async fn read_head(
     stream: &mut TlsStream,
-    accepts: &dyn Fn(&[u8]) -> bool,
+    check: &dyn Fn(&[u8]) -> Result<Grant, Denied>,
     limits: &ServerLimits,
     idle_timeout: Duration,
 ) -> Result<Option<Result<Head, Refusal>>, StreamError> {
@@ -74,12 +77,12 @@ pub async fn read_head(
     let mut bytes = [0; REQUEST_HEADER_BYTES];
     stream.read_exact(&mut bytes).await?;
     let header = RequestHeader::parse(&bytes);
-    let head = match admit(&header, accepts, limits.body_bytes_max) {
+    let head = match admit(&header, check, limits.body_bytes_max) {
         Ok(admitted) => {
             let mut options_block = vec![0; admitted.options_bytes];
             stream.read_exact(&mut options_block).await?;
             let deadline = Instant::now() + limits.request_timeout;
-            read_options(header, admitted.version, admitted.operation, options_block, deadline)
+            read_options(header, admitted, options_block, deadline)
         }
         Err((version, failure)) => Err(Refusal {
             version: version.unwrap_or(Version::V1_0),
@@ -96,13 +99,15 @@ pub async fn read_head(
 
 fn read_options(
     header: RequestHeader,
-    version: Version,
-    operation: Operation,
+    admitted: Admitted,
     options_block: Vec<u8>,
     deadline: Instant,
 ) -> Result<Head, Refusal> {
+    let Admitted { version, operation, grant, .. } = admitted;
     match RequestOptions::parse(&options_block, operation) {
-        Ok(options) => Ok(Head { header, version, operation, options_block, options, deadline }),
+        Ok(options) => {
+            Ok(Head { header, version, operation, options_block, options, deadline, grant })
+        }
         Err(failure) => Err(Refusal {
             version,
             failure,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::auth::Tokens;
+use crate::auth::{Guard, Tokens};
 use crate::limits::{FleetLimits, ServerLimits, UpstreamLimits};
 use crate::metrics::Registry;
 use crate::server::{self, Changing, Plan, Stop};
@@ -43,6 +43,8 @@ pub struct Config {
     pub upstream_limits: UpstreamLimits,
     /// Where it counts; [`crate::exchange::registry`] makes one.
     pub metrics: Registry,
+    /// Whether an address that shows wrong tokens over and over is not served for a while.
+    pub limits_guesses: bool,
 }
 
 /// What can change while a master serves.
@@ -64,11 +66,12 @@ pub struct Live {
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let Config { plan, live, worker_wire, limits, fleet_limits, upstream_limits, metrics } = config;
+    let Config { plan, live, worker_wire, limits, fleet_limits, upstream_limits, .. } = config;
+    let (metrics, guard) = (config.metrics, Guard::new(config.limits_guesses));
     let fleet = Fleet::new(fleet_limits);
     fleet.show_in(&metrics);
     let keeper = Keeper::new(fleet.clone(), live.clone(), worker_wire)?;
-    let shared = Arc::new(Shared { live: live.clone(), fleet, worker_wire, limits });
+    let shared = Arc::new(Shared { live: live.clone(), fleet, worker_wire, limits, guard });
     let make = |context| {
         let upstreams =
             Upstreams::new(shared.fleet.view(), live.clone(), fleet_limits, upstream_limits);

@@ -8,6 +8,7 @@ use super::Live;
 use super::fleet::Fleet;
 use super::tunnel::{Attempt, Outcome, Repeat, Tunnel};
 use super::upstream::{Ask, Upstream, Upstreams};
+use crate::auth::{Guard, TooMuch};
 use crate::exchange::{self, End, Head, Next, Refusal, Strangers};
 use crate::io::Socket;
 use crate::limits::ServerLimits;
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     pub(super) fleet: Fleet,
     pub(super) worker_wire: Version,
     pub(super) limits: ServerLimits,
+    pub(super) guard: Guard,
 }
 
 /// One thread of a master.
@@ -58,8 +60,11 @@ impl Master {
         let limits = &self.shared.limits;
         let (mut idle_timeout, mut strangers) = (limits.header_timeout, Strangers::default());
         while !self.context.is_draining() {
-            let accepts = |token: &[u8]| self.shared.live.now().tokens.accepts(token);
-            let head = exchange::read_head(stream, &accepts, limits, idle_timeout).await?;
+            let address = stream.peer().ip();
+            let check = |token: &[u8]| {
+                self.shared.guard.check(address, token, &self.shared.live.now().tokens)
+            };
+            let head = exchange::read_head(stream, &check, limits, idle_timeout).await?;
             let Some(head) = head else { break };
             let next = match head.and_then(|head| self.check_worker_wire(head)) {
                 Ok(head) => self.serve_request(stream, &head).await?,
@@ -103,6 +108,13 @@ impl Master {
         if head.operation == Operation::Status {
             return self.answer_status(client, head).await;
         }
+        let _place = match head.grant.enter() {
+            Ok(place) => place,
+            Err(too_much) => {
+                let unread_bytes = head.header.body_bytes();
+                return self.refuse_request(client, head, busy(&too_much), unread_bytes).await;
+            }
+        };
         let started = Instant::now();
         let mut ask = Ask::new(head.header.body_bytes());
         let mut body: Option<Vec<u8>> = None;
@@ -110,13 +122,8 @@ impl Master {
             let mut worker = match self.prepare(client, head, &ask).await {
                 Ok(worker) => worker,
                 Err(failure) => {
-                    let refusal = Refusal {
-                        version: head.version,
-                        failure,
-                        checksum: head.options.checksum,
-                        unread_bytes: Some(body.map_or(head.header.body_bytes(), |_| 0)),
-                    };
-                    return self.refuse(client, &refusal).await;
+                    let unread_bytes = body.map_or(head.header.body_bytes(), |_| 0);
+                    return self.refuse_request(client, head, failure, unread_bytes).await;
                 }
             };
             let repeat = Repeat {
@@ -187,6 +194,19 @@ impl Master {
             .with_hint("try again after the given time; the operator may raise --buffers")
     }
 
+    /// Refuses a request whose head was good, with so much of its body unread.
+    async fn refuse_request(
+        &self,
+        client: &mut TlsStream,
+        head: &Head,
+        failure: Failure,
+        unread_bytes: u64,
+    ) -> Result<Next, StreamError> {
+        let (version, checksum) = (head.version, head.options.checksum);
+        let unread_bytes = Some(unread_bytes);
+        self.refuse(client, &Refusal { version, failure, checksum, unread_bytes }).await
+    }
+
     async fn refuse(&self, client: &mut TlsStream, refusal: &Refusal) -> Result<Next, StreamError> {
         let Failure { code, message, .. } = &refusal.failure;
         End::Failed(*code).count(None);
@@ -230,6 +250,14 @@ impl Service for Master {
     }
 }
 
+/// A token has its most.
+fn busy(too_much: &TooMuch) -> Failure {
+    let wait_ms = u32::try_from(too_much.retry_after.as_millis()).unwrap_or(u32::MAX);
+    Failure::new(Code::Busy, too_much.to_string())
+        .with_retry_after_ms(wait_ms.max(1))
+        .with_hint("try again after the given time; the operator may raise the token's limits")
+}
+
 fn log_access(
     client: &TlsStream,
     head: &Head,
@@ -248,6 +276,7 @@ fn log_access(
     tracing::info!(
         peer = %client.peer(),
         id = head.options.id.as_deref(),
+        token = head.grant.name(),
         operation = head.operation.name(),
         code = end.name(),
         bytes_in = head.header.body_bytes(),

@@ -80,6 +80,8 @@ counters! {
     body_bytes_out,
     /// Requests with a wrong token, or none.
     auth_failures,
+    /// Requests that were refused unlooked at, since their address had shown too many wrong tokens.
+    auth_limited,
     /// Bytes that came in over sockets, of clients and workers alike.
     socket_bytes_in,
     /// Bytes that went out over sockets, of clients and workers alike.

@@ -11,8 +11,9 @@ use super::peers::{PeerGuard, Peers};
 use super::protocol::{Answer, Request, RequestHead};
 use super::recent::Recent;
 use super::{Config, Connections, Security, StoreError};
-use crate::auth::{TOKEN_BYTES_MAX, Tokens};
+use crate::auth::{Guard, TOKEN_BYTES_MAX, Tokens};
 use crate::io::Socket;
+use crate::metrics;
 use crate::server::{Context, Service};
 use crate::transport::{PlainStream, Stream, StreamError, TlsStream};
 
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) backend: Backend,
     peers: Arc<Peers>,
+    guard: Guard,
 }
 
 /// One thread of a store.
@@ -47,7 +49,7 @@ pub(super) enum Next {
 
 impl Shared {
     pub(super) fn new(config: Config, backend: Backend) -> Self {
-        Self { config, backend, peers: Arc::default() }
+        Self { config, backend, peers: Arc::default(), guard: Guard::new(true) }
     }
 }
 
@@ -110,10 +112,18 @@ impl Store {
         }
         let token = line[..length].strip_prefix(b"AUTH ").and_then(|line| line.strip_suffix(b"\n"));
         let token = token.map(|token| token.strip_suffix(b"\r").unwrap_or(token));
-        let is_admitted = token.is_some_and(|token| config.tokens.accepts(token));
+        let address = stream.peer().ip();
+        let check = |token| self.shared.guard.check(address, token, &config.tokens);
+        let (is_admitted, reason) = match token.map(check) {
+            Some(Ok(grant)) if grant.uses().has_store() => (true, String::new()),
+            Some(Ok(_)) => (false, "the token is not for a store".to_owned()),
+            Some(Err(denied)) => (false, denied.to_string()),
+            None => (false, "there is no token".to_owned()),
+        };
         let answer = if is_admitted { Answer::Done } else { Answer::NotFound };
         if !is_admitted {
-            tracing::info!(peer = %stream.peer(), "refused: no token, or a wrong one");
+            metrics::count(|here| here.auth_failures.add(1));
+            tracing::info!(peer = %stream.peer(), reason, "refused");
         }
         stream.write_all(&[answer.byte()]).await?;
         Ok(is_admitted)

@@ -1,9 +1,10 @@
 //! The order in which a request's header is checked, for master and worker alike.
 
 use super::{Code, Failure, Operation, RequestHeader, Version};
+use crate::auth::{Denied, Grant};
 
 /// What a header asks for, once everything that it alone can tell has been checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Admitted {
     /// The version, which is also the answer's.
     pub version: Version,
@@ -11,11 +12,14 @@ pub struct Admitted {
     pub operation: Operation,
     /// Bytes of options between header and body.
     pub options_bytes: usize,
+    /// What the token lets its holder do.
+    pub grant: Grant,
 }
 
 /// Checks version, token, operation and size, in this order; the first that fails is the answer.
-/// The length of the options belongs to the operation's field and is checked with it. `accepts` says
-/// whether a token is good.
+/// The length of the options belongs to the operation's field and is checked with it. `check` says
+/// what a token lets its holder do: an operation that it is not for is refused where one that does not
+/// exist is, and so is a size.
 ///
 /// # Errors
 ///
@@ -23,31 +27,53 @@ pub struct Admitted {
 /// answer is in v1.0, which every client can read.
 pub fn admit(
     header: &RequestHeader,
-    accepts: &dyn Fn(&[u8]) -> bool,
+    check: &dyn Fn(&[u8]) -> Result<Grant, Denied>,
     body_bytes_max: u64,
 ) -> Result<Admitted, (Option<Version>, Failure)> {
     let version = header.version().map_err(|failure| (None, failure))?;
-    admit_version(header, version, accepts, body_bytes_max)
+    admit_version(header, version, check, body_bytes_max)
         .map_err(|failure| (Some(version), failure))
 }
 
 fn admit_version(
     header: &RequestHeader,
     version: Version,
-    accepts: &dyn Fn(&[u8]) -> bool,
+    check: &dyn Fn(&[u8]) -> Result<Grant, Denied>,
     body_bytes_max: u64,
 ) -> Result<Admitted, Failure> {
-    if !accepts(header.token()) {
-        return Err(Failure::new(Code::Unauthorized, "the token is not accepted")
-            .with_hint("check the token that the client was started with"));
-    }
+    let grant = check(header.token()).map_err(unauthorized)?;
     let operation = header.operation(version)?;
+    if !grant.uses().has_operation(operation.id()) {
+        let (name, uses) = (operation.name(), grant.uses());
+        let message = format!("the token is not for {name}, but for {uses}");
+        return Err(Failure::new(Code::BadOperation, message)
+            .with_hint("the operator may give it more operations, or another token"));
+    }
     let options_bytes = header.options_bytes(version)?;
-    check_size(operation, header.body_bytes(), body_bytes_max)?;
-    Ok(Admitted { version, operation, options_bytes })
+    check_size(operation, header.body_bytes(), body_bytes_max, "")?;
+    if let Some(own_max) = grant.body_bytes_max() {
+        check_size(operation, header.body_bytes(), own_max, " of the token")?;
+    }
+    Ok(Admitted { version, operation, options_bytes, grant })
 }
 
-fn check_size(operation: Operation, body_bytes: u64, body_bytes_max: u64) -> Result<(), Failure> {
+fn unauthorized(denied: Denied) -> Failure {
+    let hint = match denied {
+        Denied::Unknown => "check the token that the client was started with".to_owned(),
+        Denied::Expired { .. } => "ask the operator for a new one".to_owned(),
+        Denied::Limited { wait } => {
+            format!("try again in {} s, with a token that is accepted", wait.as_secs().max(1))
+        }
+    };
+    Failure::new(Code::Unauthorized, denied.to_string()).with_hint(hint)
+}
+
+fn check_size(
+    operation: Operation,
+    body_bytes: u64,
+    body_bytes_max: u64,
+    whose: &str,
+) -> Result<(), Failure> {
     if operation == Operation::Status && body_bytes > 0 {
         return Err(Failure::new(
             Code::TooLarge,
@@ -58,7 +84,9 @@ fn check_size(operation: Operation, body_bytes: u64, body_bytes_max: u64) -> Res
         let over = body_bytes - body_bytes_max;
         return Err(Failure::new(
             Code::TooLarge,
-            format!("the body has {body_bytes} bytes, {over} over the limit of {body_bytes_max}"),
+            format!(
+                "the body has {body_bytes} bytes, {over} over the limit{whose} of {body_bytes_max}"
+            ),
         ));
     }
     Ok(())
@@ -68,12 +96,12 @@ fn check_size(operation: Operation, body_bytes: u64, body_bytes_max: u64) -> Res
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::auth::{Token, Tokens};
+    use crate::auth::{Token, TokenList, Tokens};
 
     const LIMIT: u64 = 100;
 
-    fn accepts(token: &[u8]) -> bool {
-        Tokens::Only(vec![Token::parse("right").unwrap()]).accepts(token)
+    fn accepts(token: &[u8]) -> Result<Grant, Denied> {
+        Tokens::Only(vec![Token::parse("right").unwrap()]).check(token)
     }
 
     /// A header of raw parts, any of which may be wrong.
@@ -124,10 +152,7 @@ mod tests {
     #[test]
     fn a_status_request_has_no_body() {
         let status = admit(&header(*b"v1.1", b"right", 0, 0), &accepts, LIMIT).unwrap();
-        assert_eq!(
-            status,
-            Admitted { version: Version::V1_1, operation: Operation::Status, options_bytes: 0 }
-        );
+        assert_eq!((status.version, status.operation), (Version::V1_1, Operation::Status));
         let with_body = header(*b"v1.1", b"right", 1, 0);
         assert_eq!(refusal(&with_body), (Some(Version::V1_1), Code::TooLarge));
         let old = header(*b"v1.0", b"right", 0, 0);
@@ -138,9 +163,36 @@ mod tests {
     fn an_open_worker_asks_for_no_token() {
         let header = header(*b"v1.1", b"", 5, 0x0007_0001);
         assert_eq!(
-            admit(&header, &|token| Tokens::Open.accepts(token), LIMIT).unwrap().options_bytes,
+            admit(&header, &|token| Tokens::Open.check(token), LIMIT).unwrap().options_bytes,
             7
         );
         assert_eq!(refusal(&header), (Some(Version::V1_1), Code::Unauthorized));
+    }
+
+    #[test]
+    fn a_token_is_held_to_what_it_is_for() {
+        // SHA-256 of `right`.
+        let hash = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
+        let list = |rules: &str| {
+            let text = format!("[[token]]\nname = 'a'\nhash = 'sha256:{hash}'\n{rules}");
+            Tokens::Listed(TokenList::parse(&text).unwrap())
+        };
+        let refusal = |rules: &str, header: &RequestHeader| {
+            let tokens = list(rules);
+            admit(header, &|token| tokens.check(token), LIMIT).unwrap_err().1
+        };
+        let to_pdf = |bytes| header(*b"v1.1", b"right", bytes, 4);
+        let failure = refusal("operations = ['jpg', 'png']", &to_pdf(LIMIT + 1));
+        assert_eq!(failure.code, Code::BadOperation);
+        assert_eq!(failure.message, "the token is not for PDF, but for jpg, png");
+        let failure = refusal("max-body = '10'", &to_pdf(11));
+        assert_eq!(failure.code, Code::TooLarge);
+        assert_eq!(failure.message, "the body has 11 bytes, 1 over the limit of the token of 10");
+        let failure = refusal("expires = 2001-01-01", &to_pdf(1));
+        assert_eq!(failure.code, Code::Unauthorized);
+        assert_eq!(failure.message, "the token expired at 2001-01-01T00:00:00Z");
+        let tokens = list("operations = ['pdf']\nmax-body = '10'");
+        let admitted = admit(&to_pdf(10), &|token| tokens.check(token), LIMIT).unwrap();
+        assert_eq!(admitted.grant.name(), Some("a"));
     }
 }

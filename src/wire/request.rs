@@ -109,7 +109,7 @@ impl RequestHeader {
         })
     }
 
-    /// The field of the token as it was sent, for [`crate::auth::Tokens::accepts`].
+    /// The field of the token as it was sent, for [`crate::auth::Tokens::check`].
     #[must_use]
     pub fn token(&self) -> &[u8] {
         &self.bytes[TOKEN_AT..CHECKSUM_AT]

@@ -212,7 +212,7 @@ fn tokens() -> Tokens {
 fn check(vector: &Vector) -> Result<Operation, Failure> {
     let header = header(vector);
     let body = bytes(vector.body_hex);
-    let admitted = admit(&header, &|token| tokens().accepts(token), BODY_BYTES_MAX)
+    let admitted = admit(&header, &|token| tokens().check(token), BODY_BYTES_MAX)
         .map_err(|(_, failure)| failure)?;
     assert_eq!(admitted.version, Version::V1_0);
     assert_eq!(admitted.options_bytes, 0);

@@ -13,7 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::auth::Tokens;
+use crate::auth::{Guard, Tokens};
 use crate::io::use_huge_pages;
 use crate::limits::{ConvertLimits, ServerLimits};
 use crate::metrics::Registry;
@@ -38,6 +38,9 @@ pub struct Config {
     pub slots: usize,
     /// Where it counts; [`crate::exchange::registry`] makes one.
     pub metrics: Registry,
+    /// Whether an address that shows wrong tokens over and over is not served for a while. Masters
+    /// that are known by their certificates need no such watch.
+    pub limits_guesses: bool,
 }
 
 /// What can change while a worker serves.
@@ -55,13 +58,14 @@ pub struct Live {
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let Config { plan, live, limits, convert_limits, slots, metrics } = config;
+    let Config { plan, live, limits, convert_limits, slots, metrics, limits_guesses } = config;
     use_huge_pages();
     let slots = Slots::start(slots, convert_limits)?;
     let budget = Budget::new(limits.bodies_bytes_max);
     slots.show_in(&metrics);
     budget.show_in(&metrics);
-    let shared = Arc::new(Shared { live, limits, slots, budget });
+    let guard = Guard::new(limits_guesses);
+    let shared = Arc::new(Shared { live, limits, slots, budget, guard });
     let make = |context| Worker::new(context, Arc::clone(&shared));
     server::run(&plan, stop, &metrics, make, on_listening)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::Live;
 use super::body::{self, Budget, ReceiveError};
 use super::slots::{Converted, Done, Slots, Work};
+use crate::auth::Guard;
 use crate::convert::Target;
 use crate::exchange::{self, End, Head, Next, Refusal, Strangers};
 use crate::io::{Buffer, Socket};
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) limits: ServerLimits,
     pub(super) slots: Slots,
     pub(super) budget: Budget,
+    pub(super) guard: Guard,
 }
 
 /// One thread of a worker.
@@ -61,8 +63,11 @@ impl Worker {
         // Whoever was let in may have its first request on the way already, and is heard.
         let mut is_first = true;
         while std::mem::take(&mut is_first) || !self.context.is_draining() {
-            let accepts = |token: &[u8]| self.shared.live.now().tokens.accepts(token);
-            let head = exchange::read_head(stream, &accepts, limits, idle_timeout).await?;
+            let address = stream.peer().ip();
+            let check = |token: &[u8]| {
+                self.shared.guard.check(address, token, &self.shared.live.now().tokens)
+            };
+            let head = exchange::read_head(stream, &check, limits, idle_timeout).await?;
             let Some(head) = head else { break };
             let next = match head {
                 Ok(head) => self.serve_request(stream, &head).await?,

@@ -183,6 +183,7 @@ pub fn start_worker(setup: &Setup, pki: &Pki) -> Server {
         convert_limits: ConvertLimits::default(),
         slots: setup.slots,
         metrics: fxsrv::exchange::registry(),
+        limits_guesses: true,
     };
     Server::start(move |stop, sender| {
         worker::run(config, stop, |address| sender.send(address).unwrap()).unwrap();
@@ -207,6 +208,7 @@ pub fn start_master(setup: &Setup, pki: &Pki, workers: &[String]) -> Server {
         worker_wire: setup.worker_wire,
         limits: setup.limits,
         metrics: fxsrv::exchange::registry(),
+        limits_guesses: true,
         fleet_limits: FleetLimits::default(),
         upstream_limits: setup.upstream,
     };

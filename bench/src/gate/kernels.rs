@@ -131,7 +131,7 @@ fn wire_request(operations: u64) -> Outcome {
             block.len(),
         );
         let header = RequestHeader::parse(black_box(&header.to_bytes()));
-        let admitted = admit(&header, &|token| tokens.accepts(token), 1 << 30)
+        let admitted = admit(&header, &|token| tokens.check(token), 1 << 30)
             .map_err(|(_, failure)| failure)?;
         let options = RequestOptions::parse(black_box(block), admitted.operation)?;
         black_box((admitted, options));

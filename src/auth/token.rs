@@ -1,14 +1,10 @@
-//! Tokens: what a client shows to be served.
-//!
-//! Owns: reading, making and comparing tokens. Must never: show one in a message or a log line, or
-//! compare one in a time that depends on its contents.
+//! One token: its form, its file, and how a new one is made.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, Zeroizing};
 
 /// The width of the field in a request's header.
@@ -116,21 +112,12 @@ impl Token {
     ///
     /// Names the file, and says what is wrong with it.
     pub fn load(path: &Path) -> Result<LoadedToken, TokenError> {
-        let unreadable = |source| TokenError::Unreadable { path: path.to_owned(), source };
-        let file = File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX));
-        file.take(FILE_BYTES_MAX as u64).read_to_end(&mut bytes).map_err(unreadable)?;
-
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| TokenError::NotUtf8 { path: path.to_owned() })?;
-        let line = text.strip_suffix('\n').unwrap_or(text);
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        let token = Self::parse(line).map_err(|source| TokenError::InFile {
+        let (text, world_readable) = read(path, FILE_BYTES_MAX)?;
+        let token = Self::parse(line_of(&text)).map_err(|source| TokenError::InFile {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
-        Ok(LoadedToken { token, world_readable: mode & 0o004 != 0 })
+        Ok(LoadedToken { token, world_readable })
     }
 
     /// A new token of 32 letters, which is 192 bits from the system's randomness.
@@ -174,53 +161,25 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// The tokens that a server accepts.
-#[derive(Debug, Clone)]
-pub enum Tokens {
-    /// Any, and none at all: a worker that only its master can reach.
-    Open,
-    /// These. Several make it possible to change a token without a moment in which neither works.
-    Only(Vec<Token>),
+/// The text of a file, as far as `bytes_max`, and whether every user of the machine can read it.
+pub(super) fn read(path: &Path, bytes_max: usize) -> Result<(Zeroizing<String>, bool), TokenError> {
+    let unreadable = |source| TokenError::Unreadable { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    // Of the largest size from the start: a string that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(bytes_max));
+    file.take(bytes_max as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+    let text = String::from_utf8(std::mem::take(&mut *bytes)).map_err(|error| {
+        drop(Zeroizing::new(error.into_bytes()));
+        TokenError::NotUtf8 { path: path.to_owned() }
+    })?;
+    Ok((Zeroizing::new(text), mode & 0o004 != 0))
 }
 
-impl Tokens {
-    /// One that is accepted, to be shown to a server that accepts the same.
-    #[must_use]
-    pub fn any(&self) -> Option<&Token> {
-        match self {
-            Self::Open => None,
-            Self::Only(tokens) => tokens.first(),
-        }
-    }
-
-    /// Whether the field of a header holds an accepted token. NULs are stripped on both ends first.
-    ///
-    /// The time depends on the number of accepted tokens and on the field, which the sender knows,
-    /// but not on what the tokens are, nor on which of them matches, nor on how much of one does.
-    #[must_use]
-    pub fn accepts(&self, field: &[u8]) -> bool {
-        let Self::Only(tokens) = self else {
-            return true;
-        };
-        let Some(candidate) = normalize(field) else {
-            return false;
-        };
-        let found = tokens
-            .iter()
-            .fold(Choice::from(0), |found, token| found | token.field.ct_eq(&*candidate));
-        found.into()
-    }
-}
-
-/// A field without the NULs on both ends, padded on the right again; `None` where more is left than
-/// a token can have. A NUL inside stays and matches nothing; nor does an empty field.
-fn normalize(field: &[u8]) -> Option<Zeroizing<[u8; TOKEN_BYTES_MAX]>> {
-    let start = field.iter().position(|&byte| byte != 0).unwrap_or(field.len());
-    let end = field.iter().rposition(|&byte| byte != 0).map_or(start, |last| last + 1);
-    let bytes = &field[start..end];
-    let mut padded = Zeroizing::new([0; TOKEN_BYTES_MAX]);
-    padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    Some(padded)
+/// The text without one line end.
+pub(super) fn line_of(text: &str) -> &str {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -228,15 +187,9 @@ fn normalize(field: &[u8]) -> Option<Zeroizing<[u8; TOKEN_BYTES_MAX]>> {
 mod tests {
     use std::io::Write;
 
-    use proptest::prelude::*;
-
     use super::*;
 
     const SECRET: &str = "super_secret_token_123456789012";
-
-    fn only(tokens: &[&str]) -> Tokens {
-        Tokens::Only(tokens.iter().map(|token| Token::parse(token).unwrap()).collect())
-    }
 
     fn load(contents: &[u8], mode: u32) -> Result<LoadedToken, TokenError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -283,54 +236,5 @@ mod tests {
         assert!(first.reveal().bytes().all(|byte| ALPHABET.contains(&byte)));
         assert_ne!(first.reveal(), second.reveal());
         assert_eq!(Token::parse(first.reveal()).unwrap().field(), first.field());
-    }
-
-    #[test]
-    fn debug_hides_a_token() {
-        assert_eq!(format!("{:?}", only(&["abc"])), "Only([Token(hidden)])");
-    }
-
-    #[test]
-    fn nuls_on_both_ends_do_not_count() {
-        let tokens = only(&[SECRET]);
-        for field in [format!("{SECRET}\0"), format!("\0{SECRET}"), SECRET.to_owned()] {
-            assert!(tokens.accepts(field.as_bytes()), "{field:?}");
-        }
-        let short = only(&["abc"]);
-        assert!(short.accepts(b"\0\0\0abc\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"));
-        assert!(!short.accepts(b"a\0bc"));
-        assert!(!short.accepts(b"abc\0d"));
-    }
-
-    #[test]
-    fn only_a_whole_token_is_accepted() {
-        let tokens = only(&["first", SECRET, "last"]);
-        assert!(tokens.accepts(b"first") && tokens.accepts(b"last"));
-        for wrong in ["", "\0\0\0", "firs", "first1", "First", "irst", "first "] {
-            assert!(!tokens.accepts(wrong.as_bytes()), "{wrong:?}");
-        }
-        assert!(!tokens.accepts(&[b'x'; 33]));
-        assert!(!Tokens::Only(Vec::new()).accepts(b""));
-        assert!(Tokens::Open.accepts(b"") && Tokens::Open.accepts(&[b'x'; 33]));
-    }
-
-    proptest! {
-        #[test]
-        fn a_field_matches_if_and_only_if_its_stripped_bytes_are_the_token(
-            token in "[!-~]{1,32}",
-            field in prop_oneof![
-                proptest::collection::vec(any::<u8>(), 0..40),
-                "\0{0,3}[!-~]{1,29}\0{0,3}".prop_map(String::into_bytes),
-            ],
-            before in 0..4_usize,
-        ) {
-            let tokens = Tokens::Only(vec![Token::parse(&token).unwrap()]);
-            let mut own = vec![0; before.min(TOKEN_BYTES_MAX - token.len())];
-            own.extend_from_slice(token.as_bytes());
-            own.resize(TOKEN_BYTES_MAX, 0);
-            prop_assert!(tokens.accepts(&own));
-            let text = String::from_utf8_lossy(&field);
-            prop_assert_eq!(tokens.accepts(&field), text.trim_matches('\0') == token);
-        }
     }
 }
