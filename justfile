@@ -120,3 +120,7 @@ bench-peers *args:
 # The tables of a run of bench-peers into docs/peers.md and README.md
 peers-docs dir:
     python3 bench/peers/report.py --docs {{dir}}
+
+# What a worker makes of three times too much load: goodput, refusals, times, memory; `--keep` keeps it in results/overload
+bench-overload *args: build
+    bench/overload/run.py --bin {{target}}/release/fxsrv {{args}}

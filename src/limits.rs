@@ -49,8 +49,11 @@ pub struct ServerLimits {
     /// Bytes of one body. 512 MiB is a photo of 100 Mpx as uncompressed RGBA PNG, and some.
     pub body_bytes_max: u64,
     /// Bytes of all bodies that a worker holds, arriving, waiting or being converted: eight of the
-    /// largest. Pictures take a multiple of it while they are decoded, one for each slot.
+    /// largest.
     pub bodies_bytes_max: u64,
+    /// Bytes that a worker's conversions work with, by what the headers of the files tell, and of
+    /// results that have not left yet. A picture of 100 Mpx takes 1 GB of it.
+    pub working_bytes_max: u64,
     /// Refusals of one connection that nothing good is to be expected of: a wrong token, or another
     /// protocol. A person who mistypes is done after one.
     pub strangers_requests_max: u32,
@@ -104,6 +107,7 @@ impl Default for ServerLimits {
         Self {
             body_bytes_max: 512 * MIB,
             bodies_bytes_max: 4096 * MIB,
+            working_bytes_max: 4096 * MIB,
             strangers_requests_max: 4,
             connections_max: 16_384,
             handshake_timeout: Duration::from_secs(10),

@@ -5,9 +5,10 @@ use super::serve::{self, ServeArgs};
 use super::term;
 use crate::auth::Tokens;
 use crate::config::{
-    ClientAuthMode, File, NOTICE_DEFAULT, Running, SLOTS_MAX, WorkerKeys, cores, within,
+    ClientAuthMode, File, NOTICE_DEFAULT, Running, SLOTS_MAX, WorkerKeys, cores, with_memory,
+    within,
 };
-use crate::io::Driver;
+use crate::io::{Driver, memory_bytes};
 use crate::limits::ConvertLimits;
 use crate::server::{Changing, Lifecycle, Plan};
 use crate::tls::certs::CertDir;
@@ -48,6 +49,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     if let Some(convert_timeout) = keys.convert_timeout {
         running.limits.convert_timeout = convert_timeout.0;
     }
+    running.limits = with_memory(running.limits, keys.memory, memory_bytes())?;
     let driver = serve::begin(keys.log, running.io)?;
     let (sender, changing) = Changing::new(read_live(&keys)?);
     let config = configure(&keys, driver, &running, changing)?;

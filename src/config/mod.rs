@@ -22,7 +22,7 @@ pub(crate) use batch::BatchKeys;
 pub(crate) use convert::ConvertKeys;
 pub(crate) use server::{
     ClientAuthMode, Common, MasterKeys, NOTICE_DEFAULT, Running, SLOTS_MAX, UpKeys, WorkerKeys,
-    WorkerWire, cores, within,
+    WorkerWire, cores, with_memory, within,
 };
 pub(crate) use store::{FilesKeys, StoreKeys};
 pub(crate) use values::{ByteSize, Period};

@@ -6,6 +6,7 @@
 
 mod detect;
 mod error;
+mod estimate;
 mod formats;
 mod image;
 mod options;
@@ -14,6 +15,7 @@ mod text_to_pdf;
 
 pub use detect::{SourceType, detect};
 pub use error::{Error, ErrorKind};
+pub use estimate::memory;
 pub use options::{
     Background, Metadata, Options, Orient, PageSize, Password, PdfLayout, Quality, TextLayout,
 };

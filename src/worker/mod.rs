@@ -3,11 +3,13 @@
 //! Owns: what happens to a body between its arrival and the answer. Must never write any of it to
 //! disk, convert on a ring thread, or take memory for bytes that have not arrived.
 
+mod admission;
 mod ages;
 mod body;
 mod converter;
 mod service;
 mod slots;
+mod turns;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use crate::limits::{ConvertLimits, ServerLimits};
 use crate::metrics::Registry;
 use crate::server::{self, Changing, Plan, Stop};
 use crate::tls::ServerTls;
+use admission::Admission;
 use body::Budget;
 pub use converter::{Converter, Rank};
 use service::{Shared, Worker};
@@ -60,12 +63,14 @@ pub struct Live {
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
     let Config { plan, live, limits, convert_limits, slots, metrics, limits_guesses } = config;
     use_huge_pages();
+    let admission = Admission::new(slots, limits);
     let slots = Slots::start(slots, convert_limits)?;
     let budget = Budget::new(limits.bodies_bytes_max);
     slots.show_in(&metrics);
     budget.show_in(&metrics);
+    admission.show_in(&metrics);
     let guard = Guard::new(limits_guesses);
-    let shared = Arc::new(Shared { live, limits, slots, budget, guard });
+    let shared = Arc::new(Shared { live, limits, slots, budget, admission, guard });
     let make = |context| Worker::new(context, Arc::clone(&shared));
     server::run(&plan, stop, &metrics, make, on_listening)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Live;
+use super::admission::{Admission, Kept, Wish};
 use super::body::{self, Budget, ReceiveError};
 use super::slots::{Converted, Done, Slots, Work};
 use crate::auth::Guard;
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) limits: ServerLimits,
     pub(super) slots: Slots,
     pub(super) budget: Budget,
+    pub(super) admission: Admission,
     pub(super) guard: Guard,
 }
 
@@ -91,8 +93,9 @@ impl Worker {
         head: &Head,
     ) -> Result<Next, StreamError> {
         let started = Instant::now();
-        let done = match head.operation {
-            Operation::Status => self.status(head),
+        // The result's memory is counted until it has left.
+        let (done, _kept) = match head.operation {
+            Operation::Status => (self.status(head), None),
             Operation::Convert(target) => {
                 match self.receive_and_convert(stream, head, target).await {
                     Ok(done) => done,
@@ -125,9 +128,15 @@ impl Worker {
         stream: &mut TlsStream,
         head: &Head,
         target: Target,
-    ) -> Result<Done, ReceiveError> {
-        let limits = &self.shared.limits;
-        let _in_flight = InFlight::begin(head.header.body_bytes());
+    ) -> Result<(Done, Option<Kept>), ReceiveError> {
+        let Shared { limits, admission, .. } = &*self.shared;
+        let body_bytes = head.header.body_bytes();
+        let line = admission.line(head.header.token());
+        let wish = Wish { line, target, body_bytes, deadline: head.deadline };
+        admission
+            .look(&wish)
+            .map_err(|failure| ReceiveError::Failed { failure, unread_bytes: Some(body_bytes) })?;
+        let _in_flight = InFlight::begin(body_bytes);
         let buffer = self.acquire(head.header.body_bytes()).await.map_err(|failure| {
             ReceiveError::Failed { failure, unread_bytes: Some(head.header.body_bytes()) }
         })?;
@@ -139,8 +148,13 @@ impl Worker {
         let body = received?;
         metrics::count(|here| here.body_bytes_in.add(body.bytes.len() as u64));
         if let Err(failure) = head.options.checksum.verify(head.header.checksum(), body.checksum) {
-            return Ok(Done { result: Err(failure), convert_us: 0 });
+            return Ok((Done { result: Err(failure), convert_us: 0 }, None));
         }
+        let ends = Instant::now() + limits.convert_timeout;
+        let turn = match admission.enter(wish, &body.bytes).await {
+            Ok(turn) => turn,
+            Err(failure) => return Ok((Done { result: Err(failure), convert_us: 0 }, None)),
+        };
         let work = Work {
             body,
             target,
@@ -150,7 +164,14 @@ impl Worker {
                 Version::V1_1 => head.options.checksum,
             },
         };
-        Ok(self.shared.slots.convert(work, limits.convert_timeout).await)
+        let done = self.shared.slots.convert(work, ends - Instant::now()).await;
+        let (is_typical, result_bytes) = match &done.result {
+            Ok(result) => (true, result.bytes.len() as u64),
+            // A file that is refused takes next to no time.
+            Err(failure) => (failure.code == Code::DeadlineExceeded, 0),
+        };
+        let kept = turn.converted(is_typical.then_some(done.convert_us), result_bytes);
+        Ok((done, Some(kept)))
     }
 
     async fn reply(

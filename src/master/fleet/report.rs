@@ -22,14 +22,21 @@ impl Report {
                 "state" => report.is_leaving = value == "draining",
                 "slots" => report.slots = number,
                 "busy" => report.busy = number,
-                "queued" => report.queued = number,
+                // Those that wait for their turn, and those that have it and wait for a slot.
+                "queued" | "waiting" => report.queued = add(report.queued, number),
                 "memory_budget_left" => report.memory_budget_left = number,
-                "oldest_job_ms" => report.oldest_job_ms = number,
+                "oldest_job_ms" | "oldest_waiting_ms" => {
+                    report.oldest_job_ms = report.oldest_job_ms.max(number);
+                }
                 _ => {}
             }
         }
         report
     }
+}
+
+fn add(before: Option<u64>, number: Option<u64>) -> Option<u64> {
+    number.map_or(before, |number| Some(before.unwrap_or(0).saturating_add(number)))
 }
 
 #[cfg(test)]
@@ -43,5 +50,7 @@ mod tests {
             Report { is_leaving: true, slots: Some(2), queued: Some(3), ..Report::default() };
         assert_eq!(Report::parse(text), report);
         assert_eq!(Report::parse(""), Report::default());
+        let report = Report::parse("queued=3\noldest_job_ms=5\nwaiting=4\noldest_waiting_ms=9");
+        assert_eq!((report.queued, report.oldest_job_ms), (Some(7), Some(9)));
     }
 }
