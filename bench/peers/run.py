@@ -83,7 +83,8 @@ def main():
     if args.rounds:
         scale.rounds = args.rounds
     limit = processes.raise_descriptor_limit(2 * scale.idle_ours + 1024)
-    scale.idle_ours = min(scale.idle_ours, limit - 256)
+    # A master counts two descriptors for each connection, since it may need one to a worker.
+    scale.idle_ours = min(scale.idle_ours, limit // 2 - 100)
     with tempfile.TemporaryDirectory(prefix="fxsrv-peers-") as directory:
         bench = Bench(Path(directory), args, scale, chosen)
         try:

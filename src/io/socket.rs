@@ -110,8 +110,7 @@ impl Socket {
         let mut result = Ok(());
         while !pending.is_empty() && result.is_ok() {
             self.watched.write.arm();
-            let at_once = self.watched.answers.get();
-            let (written, back) = self.watched.stream.write(buffer, pending.clone(), at_once).await;
+            let (written, back) = self.watched.stream.write(buffer, pending.clone()).await;
             buffer = back;
             metrics::count(|here| {
                 here.socket_writes.add(1);
@@ -160,12 +159,6 @@ impl Socket {
     /// Marks a connection that waits for its next request: a drain may end it at once.
     pub fn set_idle(&self, idle: bool) {
         self.watched.idle.set(idle);
-    }
-
-    /// Marks a connection of small answers, each of which is written while nothing else is in flight.
-    /// A ring then costs more than it saves: a small write is tried without it first.
-    pub fn set_answers(&self, answers: bool) {
-        self.watched.answers.set(answers);
     }
 
     /// Whether a deadline has ended this socket, or its receiving.

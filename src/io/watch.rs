@@ -19,8 +19,6 @@ pub(super) struct Watched {
     pub(super) write: Stall,
     /// The connection waits for its next request.
     pub(super) idle: Cell<bool>,
-    /// Small writes go past the ring.
-    pub(super) answers: Cell<bool>,
     /// A read took too long: nothing comes in any more, and an answer can still go out.
     read_expired: Cell<bool>,
     /// A deadline passed or a write took too long: the socket is over.
@@ -53,7 +51,6 @@ impl Watched {
             read: Stall::default(),
             write: Stall::default(),
             idle: Cell::new(false),
-            answers: Cell::new(false),
             read_expired: Cell::new(false),
             expired: Cell::new(false),
         }

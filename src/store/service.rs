@@ -61,7 +61,6 @@ impl Store {
     async fn serve_connection(&self, socket: Socket) -> Result<(), StreamError> {
         let config = &self.shared.config;
         let peer = self.enter(&socket);
-        socket.set_answers(true);
         let mut stream: Stream = match &config.security {
             Security::Tls(tls) => {
                 TlsStream::accept(socket, tls, config.limits.handshake_timeout).await?.into()

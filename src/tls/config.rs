@@ -81,6 +81,8 @@ impl ServerTls {
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsConfigError::refused)?;
         // Tickets hold the state; a cache here would be one lock for all threads.
         config.session_storage = Arc::new(NoServerSessionStorage {});
+        // For the record layer of an established connection (`traffic.rs`).
+        config.enable_secret_extraction = true;
         Ok(Self(Arc::new(config)))
     }
 
@@ -117,10 +119,11 @@ impl ClientTls {
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer::new()))
             }
         };
-        let config = match identity {
+        let mut config = match identity {
             Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
             None => builder.with_no_client_auth(),
         };
+        config.enable_secret_extraction = true;
         Ok(Self(Arc::new(config)))
     }
 

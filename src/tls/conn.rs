@@ -10,10 +10,10 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
 };
 
-/// One side of a connection. Boxed, since a session moves about and these are large.
+/// One side of a connection.
 pub(super) enum Conn {
-    Client(Box<UnbufferedClientConnection>),
-    Server(Box<UnbufferedServerConnection>),
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
 }
 
 /// What one call of rustls came to.

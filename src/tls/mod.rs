@@ -9,12 +9,16 @@ pub mod certs;
 mod config;
 mod config_error;
 mod conn;
+mod control;
 mod error;
 mod identity;
+mod records;
 mod session;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod traffic;
+mod unbuffered;
 mod verifier;
 
 pub use acceptor::TlsAcceptor;

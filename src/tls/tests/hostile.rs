@@ -58,38 +58,38 @@ fn a_key_update_in_records_of_one_byte_is_taken_between_seals() {
 fn closing_in_the_middle_of_a_handshake_message_works() {
     let (mut server, mut forger) = forged(&client_tls(Versions::Tls13));
     server.receive(&forger.record(ContentType::Handshake, &KEY_UPDATE[..2]), 1).unwrap();
-    assert!(server.recv.unread_bytes() > 0);
     server.tls.close().unwrap();
     assert_eq!(server.sent().len(), RECORD_OVERHEAD_BYTES + 2);
 }
 
-/// An empty handshake record is processed, but not given back; behind it the front of the window is
-/// no longer the start of a record. Whoever looks for record headers there is led astray.
+/// An empty handshake record is processed by rustls, but not given back; behind it the front of the
+/// window is no longer the start of a record. Whoever looks for record headers there is led astray.
 #[test]
 fn empty_handshake_records_do_not_shift_what_sealing_shows() {
-    for (_, config) in clients() {
-        let (mut server, mut forger) = forged(&config);
-        let mut expected = Vec::new();
-        for turn in 0..20_u8 {
-            let empty = forger.record(ContentType::Handshake, &[]);
-            let data = forger.data(&[turn; 100]);
-            expected.extend_from_slice(&[turn; 100]);
-            server.receive(&empty, 1).unwrap();
-            assert_eq!(server.seal(b"a"), 1);
-            server.receive(&data, WINDOW_BYTES).unwrap();
-            assert_eq!(server.seal(b"b"), 1);
-            assert_eq!(records(&server.sent()).len(), 2);
-        }
-        assert_eq!(server.got, expected);
+    let (mut server, mut forger) = forged(&client_tls12());
+    let mut expected = Vec::new();
+    for turn in 0..20_u8 {
+        let empty = forger.record(ContentType::Handshake, &[]);
+        let data = forger.data(&[turn; 100]);
+        expected.extend_from_slice(&[turn; 100]);
+        server.receive(&empty, 1).unwrap();
+        assert_eq!(server.seal(b"a"), 1);
+        server.receive(&data, WINDOW_BYTES).unwrap();
+        assert_eq!(server.seal(b"b"), 1);
+        assert_eq!(records(&server.sent()).len(), 2);
     }
+    assert_eq!(server.got, expected);
 }
 
 /// The plaintext comes with the next record still unread: sealing then must not show that one.
 #[test]
 fn sealing_between_records_that_are_here_already_changes_nothing() {
-    for (_, config) in clients() {
+    for (version, config) in clients() {
         let (mut server, mut forger) = forged(&config);
-        let mut wire = forger.record(ContentType::Handshake, &[]);
+        // In TLS 1.3 it is an error, before which there is nothing to be led astray by.
+        let is_kept = version == "TLSv1.2";
+        let mut wire =
+            if is_kept { forger.record(ContentType::Handshake, &[]) } else { Vec::new() };
         for byte in 0..50_u8 {
             wire.extend(forger.data(&[byte]));
         }

@@ -5,6 +5,7 @@ mod errors;
 mod handshake;
 mod hostile;
 mod peer;
+mod traffic;
 
 use std::sync::LazyLock;
 
