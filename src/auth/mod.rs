@@ -6,6 +6,7 @@
 //! contents.
 
 mod date;
+mod edit;
 mod guard;
 mod list;
 mod rules;
@@ -14,8 +15,9 @@ mod tokens;
 mod usage;
 
 pub use date::Moment;
+pub use edit::{NewToken, add, names, revoke};
 pub use guard::Guard;
-pub use list::{ListError, NewToken, TokenList, add, names, revoke};
+pub use list::{ListError, TokenList};
 pub use rules::{Rate, Rules, Uses};
 pub use token::{LoadedToken, TOKEN_BYTES_MAX, Token, TokenError};
 pub(crate) use tokens::stripped;
