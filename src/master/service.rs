@@ -148,7 +148,7 @@ impl Master {
                 }
             };
             metrics::count(|here| here.upstream_retries.add(1));
-            ask.again(&worker, again.is_refused);
+            ask.again(&worker, again.refusal);
             body = again.body.or(body);
         }
     }

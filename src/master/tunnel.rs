@@ -55,8 +55,9 @@ pub(super) enum Attempt {
 pub(super) struct Again {
     /// The body, if this attempt was the first.
     pub(super) body: Option<Vec<u8>>,
-    /// Its worker has no room; otherwise a kept connection was dead.
-    pub(super) is_refused: bool,
+    /// Its worker has no room, and says for how many milliseconds; otherwise a kept connection was
+    /// dead.
+    pub(super) refusal: Option<u32>,
 }
 
 /// Longest body that is remembered until its answer begins, so that it can be sent again: what one
@@ -84,7 +85,7 @@ struct Shared {
 
 enum Answered {
     Done(Outcome),
-    NotYet { is_refused: bool },
+    NotYet { refusal: Option<u32> },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -143,9 +144,9 @@ impl Tunnel<'_> {
             }
             (Ok(()), answered) => match answered? {
                 Answered::Done(outcome) => outcome,
-                Answered::NotYet { is_refused } => {
+                Answered::NotYet { refusal } => {
                     let body = shared.upload.into_kept();
-                    return Ok(Attempt::Again(Again { body, is_refused }));
+                    return Ok(Attempt::Again(Again { body, refusal }));
                 }
             },
         };
@@ -224,11 +225,11 @@ impl Tunnel<'_> {
                     && matches!(reply.end, End::Failed(Code::Busy | Code::ShuttingDown)) =>
             {
                 self.hear(reply);
-                Some(Answered::NotYet { is_refused: true })
+                Some(Answered::NotYet { refusal: Some(reply.retry_after_ms) })
             }
             Err(NoReply::Stream(error)) if self.repeat.is_reused && error.is_peer_gone() => {
                 tracing::debug!(%error, "a kept connection was dead");
-                Some(Answered::NotYet { is_refused: false })
+                Some(Answered::NotYet { refusal: None })
             }
             _ => None,
         }

@@ -30,6 +30,8 @@ pub(super) struct Ask {
     body_bytes: u64,
     /// Workers that it need not be sent to again.
     tried: Vec<Arc<Worker>>,
+    /// One of them has no room for so many milliseconds.
+    refusal: Option<u32>,
     /// A kept connection has failed it.
     wants_new: bool,
 }
@@ -44,15 +46,32 @@ pub(super) struct Upstream {
 
 impl Ask {
     pub(super) fn new(body_bytes: u64) -> Self {
-        Self { body_bytes, tried: Vec::new(), wants_new: false }
+        Self { body_bytes, tried: Vec::new(), refusal: None, wants_new: false }
     }
 
     /// The request was sent over `failed`, and is to be sent again.
-    pub(super) fn again(&mut self, failed: &Upstream, is_refused: bool) {
-        if is_refused {
-            self.tried.push(Arc::clone(failed.reached.worker()));
-        } else {
-            self.wants_new = true;
+    pub(super) fn again(&mut self, failed: &Upstream, refusal: Option<u32>) {
+        match refusal {
+            Some(_) => {
+                self.tried.push(Arc::clone(failed.reached.worker()));
+                self.refusal = refusal;
+            }
+            None => self.wants_new = true,
+        }
+    }
+
+    /// What is said where nobody else can be asked.
+    fn nobody(&self, tried: usize) -> Failure {
+        match self.refusal {
+            Some(retry_after_ms) => {
+                Failure::new(Code::Busy, "no worker that can be reached has room")
+                    .with_retry_after_ms(retry_after_ms)
+                    .with_hint("try again after the given time")
+            }
+            None => {
+                Failure::new(Code::NoWorker, format!("no worker can be reached ({tried} tried)"))
+                    .with_hint("try again; if it persists, the operator has to look at the workers")
+            }
         }
     }
 }
@@ -108,11 +127,7 @@ impl Upstreams {
                 }
             }
         }
-        Err(Failure::new(
-            Code::NoWorker,
-            format!("no worker can be reached ({} tried)", tried.len()),
-        )
-        .with_hint("try again; if it persists, the operator has to look at the workers"))
+        Err(ask.nobody(tried.len()))
     }
 
     /// Keeps the connection of a request that is through.

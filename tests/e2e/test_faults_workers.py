@@ -10,6 +10,9 @@ import harness
 
 TRIES = 4
 
+#: The code of an answer that says so.
+BUSY = 11
+
 
 class Leaving(faults.Case):
     """The request that meets the fault hears of it; those beside it, on the same worker, do not."""
@@ -70,6 +73,44 @@ class Leaving(faults.Case):
             with self.subTest(io=io), self.traffic(master.address()) as traffic:
                 traffic.goes_on(40)
             self.check_rest(before)
+
+
+class Busy(faults.Worker):
+    """A worker that has no room for 321 ms."""
+
+    def reply(self, stream, body):
+        if body is not self.RESULT:
+            return super().reply(stream, body)
+        text = b"BUSY: all is taken"
+        digest = client_v1_1.hashlib.md5(text).digest()
+        self.send(stream, client_v1_1.ANSWER.pack(
+            b"v1.1", BUSY, digest, len(text), 321, 0) + text)
+        return True
+
+
+class Refusing(faults.Case):
+    """A worker that has no room, and another one that is gone."""
+
+    #: Masters that are asked once each: in each the worker that is gone comes second by one half.
+    MASTERS = 6
+
+    def test_busy_is_what_is_said_of_a_worker_that_is_busy(self):
+        with Busy(self.certs) as busy:
+            for io in harness.DRIVERS:
+                for _ in range(self.MASTERS):
+                    gone = self.start_worker("--io", io)
+                    second = "%s:%d" % gone.address()
+                    master = self.start_master(
+                        busy.address, "--worker", second, "--io", io, "--check-interval", "60s")
+                    harness.eventually("both are up", lambda master=master: [
+                        value for key, value in self.status(master).items()
+                        if key.endswith(".state")] == ["up", "up"])
+                    gone.kill()
+                    with self.subTest(io=io), client_v1_1.Connection(
+                            master.address(), self.context, harness.TOKEN) as client:
+                        client.send(client_v1.TEXT_TO_PDF, faults.BODY)
+                        answer = client.receive()
+                        self.assertEqual((answer.code, answer.retry_after_ms), ("BUSY", 321))
 
 
 class Killed(faults.Case):
