@@ -26,6 +26,12 @@ const RULES: &[Rule] = &[
         why: "only io/ names the ring, so that another driver is one folder",
     },
     Rule {
+        words: &["async_nats"],
+        allowed: &["batch/queue/"],
+        within: &[],
+        why: "only batch/queue/ names NATS, so that another queue is one folder",
+    },
+    Rule {
         words: &["rustls::", "use rustls"],
         allowed: &["tls/"],
         within: &[],

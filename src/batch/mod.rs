@@ -12,6 +12,8 @@ mod local;
 mod names;
 mod outcome;
 mod plan;
+#[cfg(feature = "nats")]
+pub mod queue;
 mod reach;
 mod run;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `fxsrv master`.
 
 use super::fail::Fail;
+use super::nats;
 use super::serve::{self, ServeArgs};
 use super::term;
 use crate::config::{File, MasterKeys, Running, WorkerWire};
@@ -78,7 +79,9 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     })?;
     serve::log_start("master", driver, &running);
     serve::watch_expiry(keys.certs.as_ref())?;
-    master::run(config, &stop, serve::announce).map_err(|error| Fail::failed(error.to_string()))
+    let found = nats::found_workers(&keys)?;
+    master::run_following(config, found, &stop, serve::announce)
+        .map_err(|error| Fail::failed(error.to_string()))
 }
 
 fn read_keys(args: &Args) -> Result<MasterKeys, Fail> {
@@ -108,8 +111,11 @@ fn read_live(keys: &MasterKeys) -> Result<master::Live, Fail> {
 fn read_workers(keys: &MasterKeys) -> Result<WorkerList, Fail> {
     let named = keys.worker.as_deref().unwrap_or_default();
     if named.is_empty() && keys.workers_dns.is_none() {
+        if keys.workers_nats.is_some() {
+            return Ok(WorkerList::default());
+        }
         return Err(Fail::usage("a master needs at least one worker").with_hint(
-            "start one with `fxsrv worker`, and give its `--worker HOST:PORT`, or --workers-dns",
+            "start one with `fxsrv worker`, and give its `--worker HOST:PORT`, --workers-dns or --workers-nats",
         ));
     }
     WorkerList::parse(named, keys.workers_dns.clone())

@@ -21,6 +21,11 @@ mod landing;
 mod local;
 mod logs;
 mod master;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(not(feature = "nats"))]
+#[path = "no_nats.rs"]
+mod nats;
 mod options;
 mod output;
 mod pattern;

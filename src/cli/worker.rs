@@ -1,6 +1,9 @@
 //! `fxsrv worker`.
 
+use std::time::{Duration, Instant};
+
 use super::fail::Fail;
+use super::nats::Wish;
 use super::serve::{self, ServeArgs};
 use super::term;
 use crate::auth::Tokens;
@@ -10,7 +13,7 @@ use crate::config::{
 };
 use crate::io::{Driver, memory_bytes};
 use crate::limits::ConvertLimits;
-use crate::server::{Changing, Lifecycle, Plan};
+use crate::server::{Changing, Lifecycle, Phase, Plan, Stop};
 use crate::tls::certs::CertDir;
 use crate::tls::{ClientAuth, ServerTls, Versions};
 use crate::worker;
@@ -33,6 +36,10 @@ Examples:
   A worker for a master of v1.0, which shows a token and no certificate:
       fxsrv worker --listen 0.0.0.0:6000 --certs certs --client-auth none --token-file token
 
+  A worker that takes files of batches too, of one bucket, and whom masters find by themselves:
+      fxsrv worker --listen 0.0.0.0:6000 --certs certs --queue nats://nats.internal:4222 \\
+          --queue-allow s3://bucket --announce-as worker1.internal:6000
+
 Signals: SIGTERM tells masters to go elsewhere, takes requests for --notice still, and ends once those
 in flight are done, or --grace is over. SIGINT, or a second signal, ends at once. SIGHUP reads
 certificates and token anew; connections go on.")]
@@ -53,10 +60,12 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     let driver = serve::begin(keys.log, running.io)?;
     let (sender, changing) = Changing::new(read_live(&keys)?);
     let config = configure(&keys, driver, &running, changing)?;
+    let wish = Wish::of(&keys, &running, config.slots)?;
     if args.serve.check_config {
         let mut facts = vec![
             ("listen", config.plan.listen.to_string()),
             ("conversions at once", config.slots.to_string()),
+            ("queue", if wish.has_queue() { "yes" } else { "no" }.to_owned()),
         ];
         facts.extend(serve::common_facts(driver, &running));
         return serve::facts(&facts);
@@ -74,8 +83,38 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     serve::log_start("worker", driver, &running);
     serve::watch_expiry(keys.certs.as_ref())?;
     tracing::info!(slots = config.slots, limits = ?config.convert_limits, "conversions");
-    worker::run(config, &stop, serve::announce).map_err(|error| Fail::failed(error.to_string()))
+    serve_both(config, &wish, &stop)
 }
+
+/// Serves masters, and the queue behind them. What is on its way for either comes to its end.
+fn serve_both(config: worker::Config, wish: &Wish, stop: &Stop) -> Result<(), Fail> {
+    let (mut taking, mut announced) = (Ok(None), Ok(()));
+    let grace = config.plan.grace;
+    let served = worker::run_sharing(
+        config,
+        stop,
+        |converter| taking = wish.take_work(converter, stop),
+        |address| {
+            serve::announce(address);
+            announced = wish.announce(address, stop);
+            if announced.is_err() {
+                stop.request(Phase::Stopped);
+            }
+        },
+    );
+    served.map_err(|error| Fail::failed(error.to_string()))?;
+    announced?;
+    if let Some(thread) = taking? {
+        let ends = Instant::now() + grace;
+        while !thread.is_finished() && Instant::now() < ends && stop.phase() < Phase::Stopped {
+            std::thread::sleep(LOOK_PERIOD);
+        }
+    }
+    Ok(())
+}
+
+/// How often a worker that ends looks whether its last files are written.
+const LOOK_PERIOD: Duration = Duration::from_millis(20);
 
 fn read_keys(args: &Args) -> Result<WorkerKeys, Fail> {
     let file = File::load(args.serve.config.as_deref())?;

@@ -102,6 +102,23 @@ keys! {
         #[serde(deserialize_with = "parsed")]
         convert_timeout: Period,
 
+        /// The queue: nats://HOST:PORT, or tls://; more of a cluster after commas. User and password, or a
+        /// token, may be in it
+        #[arg(long, env = "FXSRV_NATS", value_name = "URL", help_heading = "Queue")]
+        nats: String,
+
+        /// File with credentials for NATS
+        #[arg(long, env = "FXSRV_NATS_CREDS", value_name = "FILE", help_heading = "Queue")]
+        nats_creds: PathBuf,
+
+        /// Trust NATS by this file, and speak TLS [default: the system's authorities for tls://]
+        #[arg(long, env = "FXSRV_NATS_CA", value_name = "FILE", help_heading = "Queue")]
+        nats_ca: PathBuf,
+
+        /// Copies of what the queue holds [default: 3 on a cluster, else 1]
+        #[arg(long, env = "FXSRV_REPLICAS", value_name = "N", help_heading = "Queue")]
+        replicas: usize,
+
         /// What is logged on stderr: `error`, `warn`, `info`, `debug` or `trace`
         /// [default: error]
         #[arg(long, env = "FXSRV_LOG", value_name = "LEVEL")]

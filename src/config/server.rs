@@ -54,6 +54,19 @@ server_keys! {
         #[serde(deserialize_with = "parsed")]
         workers_dns: Address,
 
+        /// Workers that announce themselves over NATS, beside the others: nats://HOST:PORT, or tls://; more
+        /// of a cluster after commas. Each must have its own name in its certificate
+        #[arg(long, env = "FXSRV_WORKERS_NATS", value_name = "URL", help_heading = "Workers")]
+        workers_nats: String,
+
+        /// File with credentials for NATS
+        #[arg(long, env = "FXSRV_NATS_CREDS", value_name = "FILE", help_heading = "Workers")]
+        nats_creds: PathBuf,
+
+        /// Trust NATS by this file, and speak TLS [default: the system's authorities for tls://]
+        #[arg(long, env = "FXSRV_NATS_CA", value_name = "FILE", help_heading = "Workers")]
+        nats_ca: PathBuf,
+
         /// Between two look-ups of that name [default: 10s]
         #[arg(
             long, env = "FXSRV_WORKERS_DNS_INTERVAL", value_name = "TIME", help_heading = "Workers",
@@ -168,6 +181,59 @@ server_keys! {
         #[arg(long, env = "FXSRV_NOTICE", value_name = "TIME", help_heading = "Times")]
         #[serde(deserialize_with = "parsed")]
         notice: Period,
+
+        /// Take files of batches from here too, behind the requests of masters: nats://HOST:PORT, or
+        /// tls://; more of a cluster after commas
+        #[arg(long, env = "FXSRV_QUEUE", value_name = "URL", help_heading = "Queue")]
+        queue: String,
+
+        /// What files of batches may be read and written: s3://BUCKET/PREFIX, a directory, or store:;
+        /// repeat it for more [default: s3://, all that the credentials allow]
+        #[arg(
+            long, env = "FXSRV_QUEUE_ALLOW", value_name = "ADDRESS", value_delimiter = ',',
+            help_heading = "Queue",
+        )]
+        queue_allow: Vec<String>,
+
+        /// Files of batches at once, those that are read or written included [default: 8 for each
+        /// conversion at once]
+        #[arg(long, env = "FXSRV_QUEUE_PARALLEL", value_name = "N", help_heading = "Queue")]
+        queue_parallel: usize,
+
+        /// Memory for files of batches that wait for their conversion [default: 512 MiB]
+        #[arg(long, env = "FXSRV_QUEUE_MEMORY", value_name = "SIZE", help_heading = "Queue")]
+        #[serde(deserialize_with = "parsed")]
+        queue_memory: ByteSize,
+
+        /// How often a file is tried before it is given up, 1 to 100 [default: 5]
+        #[arg(long, env = "FXSRV_QUEUE_TRIES", value_name = "N", help_heading = "Queue")]
+        queue_tries: usize,
+
+        /// Tell masters over NATS that this worker is here: with --queue's, or this one's URL
+        #[arg(long, env = "FXSRV_ANNOUNCE", value_name = "URL", help_heading = "Queue")]
+        announce: String,
+
+        /// The address that masters are told; the host is a name of the certificate
+        /// [default: that of --listen]
+        #[arg(long, env = "FXSRV_ANNOUNCE_AS", value_name = "HOST:PORT", help_heading = "Queue")]
+        #[serde(deserialize_with = "parsed")]
+        announce_as: Address,
+
+        /// File with credentials for NATS
+        #[arg(long, env = "FXSRV_NATS_CREDS", value_name = "FILE", help_heading = "Queue")]
+        nats_creds: PathBuf,
+
+        /// Trust NATS by this file, and speak TLS [default: the system's authorities for tls://]
+        #[arg(long, env = "FXSRV_NATS_CA", value_name = "FILE", help_heading = "Queue")]
+        nats_ca: PathBuf,
+
+        /// The server of the buckets of batches, where it is not Amazon's [default: AWS_ENDPOINT_URL]
+        #[arg(long, env = "FXSRV_S3_ENDPOINT", value_name = "URL", help_heading = "Queue")]
+        s3_endpoint: String,
+
+        /// Trust it by this file, in place of the system's authorities
+        #[arg(long, env = "FXSRV_S3_CA", value_name = "FILE", help_heading = "Queue")]
+        s3_ca: PathBuf,
     }
 }
 

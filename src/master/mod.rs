@@ -14,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::auth::{Guard, Tokens};
 use crate::limits::{FleetLimits, ServerLimits, UpstreamLimits};
@@ -66,11 +66,26 @@ pub struct Live {
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
+    run_following(config, None, stop, on_listening)
+}
+
+/// The same for a master that somebody tells of workers beside those on its list, whenever there are
+/// others.
+///
+/// # Errors
+///
+/// The address cannot be bound, or a thread cannot be set up.
+pub fn run_following(
+    config: Config,
+    found: Option<watch::Receiver<Vec<WorkerSpec>>>,
+    stop: &Stop,
+    on_listening: impl FnOnce(SocketAddr),
+) -> io::Result<()> {
     let Config { plan, live, worker_wire, limits, fleet_limits, upstream_limits, .. } = config;
     let (metrics, guard) = (config.metrics, Guard::new(config.limits_guesses));
     let fleet = Fleet::new(fleet_limits);
     fleet.show_in(&metrics);
-    let keeper = Keeper::new(fleet.clone(), live.clone(), worker_wire)?;
+    let keeper = Keeper::new(fleet.clone(), live.clone(), found, worker_wire)?;
     let shared = Arc::new(Shared { live: live.clone(), fleet, worker_wire, limits, guard });
     let make = |context| {
         let upstreams =

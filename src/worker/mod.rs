@@ -61,10 +61,26 @@ pub struct Live {
 ///
 /// The address cannot be bound, or a thread cannot be set up.
 pub fn run(config: Config, stop: &Stop, on_listening: impl FnOnce(SocketAddr)) -> io::Result<()> {
+    run_sharing(config, stop, drop, on_listening)
+}
+
+/// The same for a worker whose conversions others of its process have a part of: `share` gets it
+/// before the worker serves.
+///
+/// # Errors
+///
+/// The address cannot be bound, or a thread cannot be set up.
+pub fn run_sharing(
+    config: Config,
+    stop: &Stop,
+    share: impl FnOnce(Converter),
+    on_listening: impl FnOnce(SocketAddr),
+) -> io::Result<()> {
     let Config { plan, live, limits, convert_limits, slots, metrics, limits_guesses } = config;
     use_huge_pages();
     let admission = Admission::new(slots, limits);
-    let slots = Slots::start(slots, convert_limits)?;
+    let slots = Arc::new(Slots::start(slots, convert_limits)?);
+    share(Converter::over(Arc::clone(&slots), limits.convert_timeout));
     let budget = Budget::new(limits.bodies_bytes_max);
     slots.show_in(&metrics);
     budget.show_in(&metrics);

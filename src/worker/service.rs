@@ -24,7 +24,7 @@ use crate::wire::{
 pub(super) struct Shared {
     pub(super) live: Changing<Live>,
     pub(super) limits: ServerLimits,
-    pub(super) slots: Slots,
+    pub(super) slots: Arc<Slots>,
     pub(super) budget: Budget,
     pub(super) admission: Admission,
     pub(super) guard: Guard,

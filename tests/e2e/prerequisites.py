@@ -33,6 +33,12 @@ def has_binary():
     return True
 
 
+def has_nats():
+    """Whether a queue can be served."""
+    import nats
+    return nats.has_server()
+
+
 #: `(name, whether it is there, what is not tested without it, how to have it)`.
 WANTED = (
     ("Python 3.9", lambda: sys.version_info >= (3, 9), "anything", "install a newer Python"),
@@ -41,6 +47,7 @@ WANTED = (
      "`python3 -m pip install Pillow` or `apt-get install python3-pil`"),
     ("moto", has_s3_server, "a store over a bucket",
      "`python3 -m pip install 'moto[s3,server]'`"),
+    ("nats-server", has_nats, "batches over a queue", "`apt-get install nats-server`"),
     ("strace", lambda: shutil.which("strace"), "that no system call writes a file",
      "`apt-get install strace`"),
     ("openssl", lambda: shutil.which("openssl"), "TLS as `openssl s_client` sees it",

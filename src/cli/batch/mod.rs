@@ -1,5 +1,7 @@
 //! `fxsrv batch`.
 
+#[cfg(feature = "nats")]
+mod queue;
 mod run;
 mod view;
 
@@ -31,6 +33,26 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::Args>),
+    #[cfg(feature = "nats")]
+    Submit(Box<queue::SubmitArgs>),
+    /// Count a job's files by what became of them
+    #[cfg(feature = "nats")]
+    Status(queue::OneArgs),
+    /// Follow a job to its end, with every failure as a line of JSON
+    #[cfg(feature = "nats")]
+    Watch(queue::OneArgs),
+    /// Print every failure of a job, each as a line of JSON
+    #[cfg(feature = "nats")]
+    Results(queue::OneArgs),
+    /// Put the failed files of a job on the queue again
+    #[cfg(feature = "nats")]
+    Retry(queue::OneArgs),
+    /// Take what is left of a job off the queue
+    #[cfg(feature = "nats")]
+    Cancel(queue::OneArgs),
+    /// Cancel a job, and remove all that the queue knows of it
+    #[cfg(feature = "nats")]
+    Forget(queue::OneArgs),
 }
 
 /// What a batch is about.
@@ -79,6 +101,20 @@ struct Wish {
 pub(super) fn run(args: Args) -> Result<Exit, Fail> {
     match args.command {
         Command::Run(args) => run::run(*args),
+        #[cfg(feature = "nats")]
+        Command::Submit(args) => queue::submit(*args),
+        #[cfg(feature = "nats")]
+        Command::Status(args) => queue::status(args),
+        #[cfg(feature = "nats")]
+        Command::Watch(args) => queue::watch(args),
+        #[cfg(feature = "nats")]
+        Command::Results(args) => queue::results(args),
+        #[cfg(feature = "nats")]
+        Command::Retry(args) => queue::retry(args),
+        #[cfg(feature = "nats")]
+        Command::Cancel(args) => queue::cancel(args),
+        #[cfg(feature = "nats")]
+        Command::Forget(args) => queue::forget(args),
     }
 }
 

@@ -138,7 +138,7 @@ fn open_plan(
 }
 
 /// What makes two commands the same job: files, results, and what is done.
-fn fingerprint(wish: &Wish) -> Result<u128, Fail> {
+pub(super) fn fingerprint(wish: &Wish) -> Result<u128, Fail> {
     let options = wish.options.encode()?;
     let include: Vec<_> = wish.choice.include.iter().map(ToString::to_string).collect();
     Ok(batch::fingerprint(&[
@@ -162,7 +162,7 @@ fn journal_dir(wish: &Wish, fingerprint: u128) -> Result<PathBuf, Fail> {
 }
 
 /// The first signal asks for an end, the second one is one.
-fn heed_signals() -> Result<Arc<AtomicBool>, Fail> {
+pub(super) fn heed_signals() -> Result<Arc<AtomicBool>, Fail> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         let first =

@@ -71,6 +71,24 @@ impl View {
         }
     }
 
+    /// More files may have come.
+    #[cfg(feature = "nats")]
+    pub(super) fn set_total(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    /// A line of data, above the bar.
+    #[cfg(feature = "nats")]
+    pub(super) fn print(&self, line: &str) -> Result<(), Fail> {
+        self.bar.suspend(|| term::out(line))
+    }
+
+    /// Takes the bar away.
+    #[cfg(feature = "nats")]
+    pub(super) fn clear(self) {
+        self.bar.finish_and_clear();
+    }
+
     pub(super) fn tell(&self, event: &Event, tally: &Tally) -> Result<(), Fail> {
         self.update(tally.decided(), tally.failures());
         if event.outcome.is_ok() && self.form == Form::Failures {

@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::health::Seen;
 use super::probe::Probe;
 use super::resolve::{self, Resolver};
 use super::worker::Worker;
-use super::{Fleet, Wanted, WorkerList};
+use super::{Fleet, Wanted, WorkerList, WorkerSpec};
 use crate::client::Address;
 use crate::io::{Driver, spawn};
 use crate::limits::FleetLimits;
@@ -34,7 +34,9 @@ pub(in crate::master) struct Keeper {
     live: Changing<Live>,
     worker_wire: Version,
     limits: FleetLimits,
-    named: Vec<super::WorkerSpec>,
+    named: Vec<WorkerSpec>,
+    /// Workers that announce themselves somewhere, as somebody else finds them.
+    found: Option<watch::Receiver<Vec<WorkerSpec>>>,
     /// The name whose addresses are workers, and what they are.
     dns: Option<(Address, Resolver)>,
     resolved: Vec<SocketAddr>,
@@ -49,6 +51,7 @@ impl Keeper {
     pub(in crate::master) fn new(
         fleet: Fleet,
         live: Changing<Live>,
+        found: Option<watch::Receiver<Vec<WorkerSpec>>>,
         worker_wire: Version,
     ) -> io::Result<Self> {
         let limits = fleet.limits;
@@ -58,6 +61,7 @@ impl Keeper {
             worker_wire,
             limits,
             named: Vec::new(),
+            found,
             dns: None,
             resolved: Vec::new(),
         };
@@ -89,6 +93,7 @@ impl Keeper {
                         tracing::error!(%error, "cannot look up the workers' name; the list stays");
                     }
                 }
+                () = changed(&mut self.found) => self.apply(),
                 resolved = next_of(&mut self.dns) => {
                     self.resolved = resolved;
                     self.apply();
@@ -121,7 +126,12 @@ impl Keeper {
 
     fn apply(&self) {
         let name = self.dns.as_ref().map(|(name, _)| name.host());
-        self.fleet.set(&wanted(&self.named, name, &self.resolved));
+        let found = self.found.as_ref().map(|found| found.borrow().clone()).unwrap_or_default();
+        let unlisted =
+            |spec: &WorkerSpec| self.named.iter().all(|named| named.address != spec.address);
+        let found = found.into_iter().filter(unlisted);
+        let named: Vec<_> = self.named.iter().cloned().chain(found).collect();
+        self.fleet.set(&wanted(&named, name, &self.resolved));
     }
 
     /// Starts the checks that are due, each beside the others, and no more than the limit at once.
@@ -156,9 +166,17 @@ async fn next_of(dns: &mut Option<(Address, Resolver)>) -> Vec<SocketAddr> {
     }
 }
 
+/// Waits for other workers to be found. Without their finder, those of its last word stay.
+async fn changed(found: &mut Option<watch::Receiver<Vec<WorkerSpec>>>) {
+    let Some(receiver) = found else { return std::future::pending().await };
+    if receiver.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// The workers given one by one, and the addresses of the name beside them. An address that is given
 /// both ways is one worker, with the weight that it was given.
-fn wanted(named: &[super::WorkerSpec], name: Option<&str>, resolved: &[SocketAddr]) -> Vec<Wanted> {
+fn wanted(named: &[WorkerSpec], name: Option<&str>, resolved: &[SocketAddr]) -> Vec<Wanted> {
     let given = named.iter().map(|spec| Wanted {
         address: spec.address.to_string(),
         server_name: spec.address.host().to_owned(),
