@@ -103,10 +103,17 @@ enum Command {
     Batch(Box<batch::Args>),
 }
 
+/// A variable for whoever looks into a process of his own: with it, memory can be dumped and traced.
+const ALLOW_DUMPS: &str = "FXSRV_ALLOW_DUMPS";
+
 /// Does what the command line says.
 #[must_use]
 pub fn run() -> ExitCode {
     logs::hide_panic_messages();
+    // Before a file, a token or a key is read.
+    if std::env::var_os(ALLOW_DUMPS).is_none_or(|value| value.is_empty()) {
+        crate::io::forbid_dumps();
+    }
     // Before anything is read: what is needed to parse a command line would fill huge pages.
     crate::io::use_small_pages();
     let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));

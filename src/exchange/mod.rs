@@ -7,6 +7,8 @@ mod end;
 
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 pub use end::{End, registry};
 
 use crate::auth::{Denied, Grant};
@@ -74,8 +76,8 @@ pub async fn read_head(
         return Ok(None);
     }
     stream.socket().set_deadline(Some(Instant::now() + limits.header_timeout));
-    let mut bytes = [0; REQUEST_HEADER_BYTES];
-    stream.read_exact(&mut bytes).await?;
+    let mut bytes = Zeroizing::new([0; REQUEST_HEADER_BYTES]);
+    stream.read_exact(&mut *bytes).await?;
     let header = RequestHeader::parse(&bytes);
     let head = match admit(&header, check, limits.body_bytes_max) {
         Ok(admitted) => {

@@ -48,13 +48,21 @@ impl File {
     ) -> (io::Result<usize>, Buffer) {
         if self.driver == Driver::Uring {
             return match self.ring() {
-                Ok(ring) => read_on_ring(&ring.0, buffer, room, offset).await,
+                Ok(ring) => {
+                    let start = room.start;
+                    let (read, mut buffer) = read_on_ring(&ring.0, buffer, room, offset).await;
+                    buffer.mark(start + *read.as_ref().unwrap_or(&0));
+                    (read, buffer)
+                }
                 Err(error) => (Err(error), buffer),
             };
         }
-        match read_cached(&self.inner, &mut buffer.bytes_mut()[room.clone()], offset) {
+        match read_cached(&self.inner, &mut buffer.block_mut()[room.clone()], offset) {
             Ok(None) => {}
-            Ok(Some(bytes)) => return (Ok(bytes), buffer),
+            Ok(Some(bytes)) => {
+                buffer.mark(room.start + bytes);
+                return (Ok(bytes), buffer);
+            }
             Err(error) => return (Err(error), buffer),
         }
         // A pooled block cannot leave its thread. The copy is small beside the disk's time.
@@ -67,7 +75,8 @@ impl File {
         };
         match blocking(read).await.and_then(|block: io::Result<Vec<u8>>| block) {
             Ok(block) => {
-                buffer.bytes_mut()[room][..block.len()].copy_from_slice(&block);
+                buffer.mark(room.start + block.len());
+                buffer.block_mut()[room][..block.len()].copy_from_slice(&block);
                 (Ok(block.len()), buffer)
             }
             Err(error) => (Err(error), buffer),
@@ -139,11 +148,12 @@ async fn read_on_ring(
     room: Range<usize>,
     offset: u64,
 ) -> (io::Result<usize>, Buffer) {
-    match buffer.0 {
+    let (storage, written) = buffer.into_parts();
+    match storage {
         Storage::Empty => (Ok(0), Buffer::default()),
         Storage::Heap(block) => {
             let (result, slice) = file.read_at(block.slice(room), offset).await;
-            (result, Buffer(Storage::Heap(slice.into_inner())))
+            (result, Buffer::of(Storage::Heap(slice.into_inner()), written))
         }
         Storage::Pooled { block, lease } => {
             let slice = block.slice(room);
@@ -152,7 +162,7 @@ async fn read_on_ring(
             } else {
                 file.read_at(slice, offset).await
             };
-            (result, Buffer(Storage::Pooled { block: slice.into_inner(), lease }))
+            (result, Buffer::of(Storage::Pooled { block: slice.into_inner(), lease }, written))
         }
     }
 }
@@ -163,12 +173,13 @@ async fn write_on_ring(
     pending: Range<usize>,
     offset: u64,
 ) -> (io::Result<usize>, Buffer) {
-    match buffer.0 {
+    let (storage, written) = buffer.into_parts();
+    match storage {
         Storage::Empty => (Ok(0), Buffer::default()),
         Storage::Heap(block) => {
             // Without `submit` tokio-uring writes nothing at all.
             let (result, slice) = file.write_at(block.slice(pending), offset).submit().await;
-            (result, Buffer(Storage::Heap(slice.into_inner())))
+            (result, Buffer::of(Storage::Heap(slice.into_inner()), written))
         }
         Storage::Pooled { block, lease } => {
             let slice = block.slice(pending);
@@ -177,7 +188,7 @@ async fn write_on_ring(
             } else {
                 file.write_at(slice, offset).submit().await
             };
-            (result, Buffer(Storage::Pooled { block: slice.into_inner(), lease }))
+            (result, Buffer::of(Storage::Pooled { block: slice.into_inner(), lease }, written))
         }
     }
 }

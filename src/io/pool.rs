@@ -231,7 +231,7 @@ impl Shelf {
         std::array::from_fn(|_| match (self.blocks.try_next(block_bytes), permit.split(1)) {
             (Some(block), Some(permit)) => {
                 let lease = Lease::new(permit, self.registered);
-                Buffer(Storage::Pooled { block, lease })
+                Buffer::of(Storage::Pooled { block, lease }, 0)
             }
             // A block that an abandoned operation still holds: its place was given back without it.
             _ => Buffer::heap(block_bytes),

@@ -26,7 +26,7 @@ impl Stream {
             Self::Uring(stream) => read_on_ring(stream, buffer, room).await,
             Self::Epoll(stream) => {
                 let mut buffer = buffer;
-                let result = read_on_epoll(stream, &mut buffer.bytes_mut()[room]).await;
+                let result = read_on_epoll(stream, &mut buffer.block_mut()[room]).await;
                 (result, buffer)
             }
         }
@@ -128,11 +128,12 @@ async fn read_on_ring(
     buffer: Buffer,
     room: Range<usize>,
 ) -> (io::Result<usize>, Buffer) {
-    match buffer.0 {
+    let (storage, written) = buffer.into_parts();
+    match storage {
         Storage::Empty => (Ok(0), Buffer::default()),
         Storage::Heap(block) => {
             let (result, slice) = stream.read(block.slice(room)).await;
-            (result, Buffer(Storage::Heap(slice.into_inner())))
+            (result, Buffer::of(Storage::Heap(slice.into_inner()), written))
         }
         Storage::Pooled { block, lease } => {
             let slice = block.slice(room);
@@ -141,7 +142,7 @@ async fn read_on_ring(
             } else {
                 stream.read(slice).await
             };
-            (result, Buffer(Storage::Pooled { block: slice.into_inner(), lease }))
+            (result, Buffer::of(Storage::Pooled { block: slice.into_inner(), lease }, written))
         }
     }
 }
@@ -151,12 +152,13 @@ async fn write_on_ring(
     buffer: Buffer,
     pending: Range<usize>,
 ) -> (io::Result<usize>, Buffer) {
-    match buffer.0 {
+    let (storage, written) = buffer.into_parts();
+    match storage {
         Storage::Empty => (Ok(0), Buffer::default()),
         Storage::Heap(block) => {
             // Without `submit` tokio-uring sends nothing at all.
             let (result, slice) = stream.write(block.slice(pending)).submit().await;
-            (result, Buffer(Storage::Heap(slice.into_inner())))
+            (result, Buffer::of(Storage::Heap(slice.into_inner()), written))
         }
         Storage::Pooled { block, lease } => {
             let slice = block.slice(pending);
@@ -165,7 +167,7 @@ async fn write_on_ring(
             } else {
                 stream.write(slice).submit().await
             };
-            (result, Buffer(Storage::Pooled { block: slice.into_inner(), lease }))
+            (result, Buffer::of(Storage::Pooled { block: slice.into_inner(), lease }, written))
         }
     }
 }

@@ -192,7 +192,7 @@ fn a_ring_knows_the_buffers_of_the_usual_size_and_never_the_large_ones() {
                 let unknown = PoolPlan { is_registered: false, ..plan };
                 assert!(!BufferPool::new(driver, &unknown, 1).unwrap().0.is_registered());
                 let (pool, _) = BufferPool::new(driver, &plan, 1).unwrap();
-                let is_registered = |buffer: &Buffer| match &buffer.0 {
+                let is_registered = |buffer: &Buffer| match buffer.storage() {
                     buffer::Storage::Pooled { lease, .. } => lease.is_registered(),
                     _ => panic!("not of the pool"),
                 };
@@ -402,4 +402,50 @@ fn work_that_blocks_leaves_the_loop_and_a_panic_is_an_error() {
             })
             .unwrap();
     }
+}
+
+#[test]
+fn what_was_received_is_zeroed_before_another_gets_the_buffer() {
+    on_both(async |driver, listener, address| {
+        let (socket, mut client) = accepted(&listener, address).await;
+        let plan =
+            PoolPlan { bulk: Class { count: 2, bytes: BULK_BUFFER_BYTES }, ..PoolPlan::small(8) };
+        let (pool, _) = BufferPool::new(driver, &plan, 1).unwrap();
+        for bytes in [0, BULK_BUFFER_BYTES as u64] {
+            let [buffer] = pool.acquire_for::<1>(bytes).await;
+            let mut window = RecvWindow::new(buffer);
+            client.write_all(b"somebody's file").unwrap();
+            while window.unread_bytes() < 15 {
+                socket.read_into(&mut window).await.unwrap();
+            }
+            // Read, moved to another buffer, and appended to.
+            let [other] = pool.acquire_for::<1>(bytes).await;
+            drop(window.replace_buffer(other));
+            window.append(b"and more of it");
+            window.discard(20);
+            drop(window);
+        }
+        let (small, bulk) = (pool.acquire::<8>().await, pool.acquire_for::<2>(1 << 30).await);
+        for buffer in small.iter().chain(&bulk) {
+            assert!(buffer.bytes().iter().all(|byte| *byte == 0), "{driver}: {buffer:?}");
+        }
+        assert_eq!(bulk[0].capacity() / 1024, 260, "the bulk buffers were looked at");
+    });
+}
+
+#[test]
+fn what_a_file_or_a_holder_has_written_is_zeroed_too() {
+    on_both(async |driver, _, _| {
+        let (pool, _) = BufferPool::new(driver, &PoolPlan::small(8), 1).unwrap();
+        let [mut written, plain] = pool.acquire::<2>().await;
+        written.bytes_mut()[5000..5004].copy_from_slice(b"file");
+        let mut window = SendWindow::new(plain);
+        window.room_mut()[..4].copy_from_slice(b"file");
+        window.commit(4);
+        window.mark_plain();
+        drop((written, window));
+        for buffer in pool.acquire::<8>().await {
+            assert!(buffer.bytes().iter().all(|byte| *byte == 0), "{driver}");
+        }
+    });
 }

@@ -29,7 +29,7 @@ impl RecvWindow {
 
     /// The unread bytes, whole: what TLS wants to see on every call.
     pub fn unread_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer.bytes_mut()[self.start..self.end]
+        &mut self.buffer.block_mut()[self.start..self.end]
     }
 
     /// Drops `bytes` from the front.
@@ -59,8 +59,9 @@ impl RecvWindow {
             self.move_to_front();
         }
         let taken = bytes.len().min(self.buffer.capacity() - self.end);
-        self.buffer.bytes_mut()[self.end..self.end + taken].copy_from_slice(&bytes[..taken]);
+        self.buffer.block_mut()[self.end..self.end + taken].copy_from_slice(&bytes[..taken]);
         self.end += taken;
+        self.buffer.mark(self.end);
         self.count_copied(taken);
         taken
     }
@@ -73,8 +74,9 @@ impl RecvWindow {
     pub fn replace_buffer(&mut self, buffer: Buffer) -> Buffer {
         let old = std::mem::replace(&mut self.buffer, buffer);
         let unread = &old.bytes()[self.start..self.end];
-        self.buffer.bytes_mut()[..unread.len()].copy_from_slice(unread);
+        self.buffer.block_mut()[..unread.len()].copy_from_slice(unread);
         let unread_bytes = unread.len();
+        self.buffer.mark(unread_bytes);
         self.count_copied(unread_bytes);
         (self.start, self.end) = (0, unread_bytes);
         old
@@ -96,6 +98,8 @@ impl RecvWindow {
     pub(super) fn filled(&mut self, buffer: Buffer, bytes: usize) {
         self.buffer = buffer;
         self.end += bytes;
+        // Records are opened where they stand.
+        self.buffer.mark(self.end);
     }
 
     fn count_copied(&mut self, bytes: usize) {
@@ -105,7 +109,7 @@ impl RecvWindow {
 
     fn move_to_front(&mut self) {
         if self.start > 0 {
-            self.buffer.bytes_mut().copy_within(self.start..self.end, 0);
+            self.buffer.block_mut().copy_within(self.start..self.end, 0);
             self.count_copied(self.end - self.start);
             self.end -= self.start;
             self.start = 0;
@@ -144,7 +148,8 @@ impl RecvWindow {
     }
 }
 
-/// Bytes on their way to a socket, filled at the end and sent from the front.
+/// Bytes on their way to a socket, filled at the end and sent from the front. Those of TLS are sealed
+/// where they stand, and are nobody's secret.
 #[derive(Debug, Default)]
 pub struct SendWindow {
     buffer: Buffer,
@@ -160,7 +165,7 @@ impl SendWindow {
 
     /// The room behind what is pending.
     pub fn room_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer.bytes_mut()[self.end..]
+        &mut self.buffer.block_mut()[self.end..]
     }
 
     /// Declares the first `bytes` of the room written.
@@ -171,6 +176,11 @@ impl SendWindow {
     pub fn commit(&mut self, bytes: usize) {
         assert!(bytes <= self.room_bytes(), "commit of more than there is room for");
         self.end += bytes;
+    }
+
+    /// Says that what is pending is somebody's as it stands, and not sealed.
+    pub fn mark_plain(&mut self) {
+        self.buffer.mark(self.end);
     }
 
     /// Forgets what is pending.

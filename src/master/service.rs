@@ -4,6 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use super::Live;
 use super::fleet::Fleet;
 use super::tunnel::{Attempt, Outcome, Repeat, Tunnel};
@@ -117,7 +119,7 @@ impl Master {
         };
         let started = Instant::now();
         let mut ask = Ask::new(head.header.body_bytes());
-        let mut body: Option<Vec<u8>> = None;
+        let mut body: Option<Zeroizing<Vec<u8>>> = None;
         loop {
             let mut worker = match self.prepare(client, head, &ask).await {
                 Ok(worker) => worker,
@@ -127,7 +129,7 @@ impl Master {
                 }
             };
             let repeat = Repeat {
-                body: body.as_deref(),
+                body: body.as_ref().map(|body| body.as_slice()),
                 is_allowed: self.upstreams.has_another(&ask, &worker),
                 is_reused: worker.is_reused,
             };

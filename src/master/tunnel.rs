@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use tokio::time::error::Elapsed;
+use zeroize::Zeroizing;
 
 use super::fleet::Reached;
 use super::reply::{self, ClientReply, NoReply};
@@ -54,7 +55,7 @@ pub(super) enum Attempt {
 /// Why a request is to be sent again.
 pub(super) struct Again {
     /// The body, if this attempt was the first.
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Option<Zeroizing<Vec<u8>>>,
     /// Its worker has no room, and says for how many milliseconds; otherwise a kept connection was
     /// dead.
     pub(super) refusal: Option<u32>,

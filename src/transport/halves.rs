@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::{HANDSHAKE_WINDOW_BYTES, IDLE_WINDOW_BYTES, RECORD_PLAIN_MAX, StreamError};
-use crate::io::{Buffer, RecvWindow, SendWindow, Socket};
+use crate::io::{Buffer, RecvWindow, SendWindow, Socket, wipe};
 use crate::metrics;
 use crate::tls::{Progress, RECORD_OVERHEAD_BYTES, TlsSession};
 
@@ -268,6 +268,12 @@ impl WriteHalf<'_> {
             let record = TlsSession::sealed_bytes(RECORD_PLAIN_MAX);
             self.send.replace_buffer(Buffer::heap(record));
         }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        wipe(&mut self.bytes);
     }
 }
 

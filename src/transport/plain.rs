@@ -66,6 +66,7 @@ impl PlainStream {
             let taken = rest.len().min(self.send.room_bytes());
             self.send.room_mut()[..taken].copy_from_slice(&rest[..taken]);
             self.send.commit(taken);
+            self.send.mark_plain();
             rest = &rest[taken..];
             if !rest.is_empty() {
                 self.flush().await?;

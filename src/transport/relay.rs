@@ -6,7 +6,10 @@
 
 use std::cell::{Cell, RefCell};
 
+use zeroize::Zeroizing;
+
 use super::{RECORD_PLAIN_MAX, ReadHalf, StreamError, WriteHalf};
+use crate::io::wipe;
 use crate::metrics;
 use crate::tls::{Progress, TlsSession};
 
@@ -53,6 +56,15 @@ enum Step {
     NeedWrite,
 }
 
+/// What is remembered is somebody's file.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(kept) = &self.kept {
+            wipe(&mut kept.borrow_mut());
+        }
+    }
+}
+
 impl Relay {
     /// A relay of `bytes`.
     #[must_use]
@@ -63,7 +75,11 @@ impl Relay {
     /// The same, which remembers what it sends on. For short bodies: this is a copy.
     #[must_use]
     pub fn keeping(bytes: u64) -> Self {
-        Self { kept: Some(RefCell::default()), ..Self::new(bytes) }
+        // Of its whole size from the start: a vector that grows leaves copies behind.
+        let room = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
+        let mut relay = Self::new(bytes);
+        relay.kept = Some(RefCell::new(room));
+        relay
     }
 
     /// Whether all has been sent on and is remembered.
@@ -74,8 +90,9 @@ impl Relay {
 
     /// What has been sent on, where it was to be remembered and is whole.
     #[must_use]
-    pub fn into_kept(self) -> Option<Vec<u8>> {
-        self.kept.filter(|_| self.left.get() == 0).map(RefCell::into_inner)
+    pub fn into_kept(mut self) -> Option<Zeroizing<Vec<u8>>> {
+        let is_whole = self.left.get() == 0;
+        self.kept.take_if(|_| is_whole).map(|kept| Zeroizing::new(kept.into_inner()))
     }
 
     /// From now on, drops what is read.

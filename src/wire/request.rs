@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use zeroize::Zeroize as _;
+
 use super::text::{cut, visible};
 use super::{Code, Failure, OPTIONS_BYTES_MAX, Operation, REQUEST_HEADER_BYTES, Version};
 use crate::auth::{TOKEN_BYTES_MAX, Token};
@@ -19,6 +21,13 @@ const OPERATION_AT: usize = 90;
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestHeader {
     bytes: [u8; REQUEST_HEADER_BYTES],
+}
+
+/// It holds a token.
+impl Drop for RequestHeader {
+    fn drop(&mut self) {
+        self.bytes[TOKEN_AT..CHECKSUM_AT].zeroize();
+    }
 }
 
 impl RequestHeader {
