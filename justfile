@@ -121,6 +121,10 @@ bench-peers *args:
 peers-docs dir:
     python3 bench/peers/report.py --docs {{dir}}
 
+# Half an hour of faults at random under clients of every kind; every request must have its right outcome
+soak *args: build
+    FXSRV_BIN={{target}}/release/fxsrv tests/soak/run.py {{args}}
+
 # What a worker makes of three times too much load: goodput, refusals, times, memory; `--keep` keeps it in results/overload
 bench-overload *args: build
     bench/overload/run.py --bin {{target}}/release/fxsrv {{args}}

@@ -81,6 +81,23 @@ impl Context {
     }
 }
 
+/// How long a port may be in use by a server that is no more: the kernel closes the sockets that a
+/// killed one's ring still holds a moment after its end.
+const PORT_FREE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Listens, also where a killed server has left its port a moment ago.
+fn listen_soon(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let ends = Instant::now() + PORT_FREE_WITHIN;
+    loop {
+        match listen(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < ends => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            listening => return listening,
+        }
+    }
+}
+
 /// Serves until `stop` says otherwise. `on_listening` hears the address once every thread is ready;
 /// `make` builds each thread's service. What the threads count goes to `metrics`.
 ///
@@ -98,7 +115,7 @@ pub fn run<S: Service>(
         io::Error::new(error.kind(), format!("cannot listen on {}: {error}", plan.listen))
     };
     // First of all: of two servers that start at the same moment one gets the port.
-    let first = listen(plan.listen).map_err(cannot_listen)?;
+    let first = listen_soon(plan.listen).map_err(cannot_listen)?;
     let address = first.local_addr()?;
     let places = Places::new(plan.connections_max);
     let crew = Crew { plan, stop, metrics, places: &places, make: &make };
