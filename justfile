@@ -87,6 +87,10 @@ bench-images dir:
 web-images: build
     FXSRV_BIN={{target}}/release/fxsrv SHOTS_DOCS=yes tests/web/run screenshots.mjs
 
+# What a process of its own costs a conversion, beside a thread: results/isolation/
+bench-isolation *args: build
+    bench/isolation/run.py --bin {{target}}/release/fxsrv {{args}}
+
 # CPU time per GB by the web gateway beside that of `fxsrv convert`, in turns; `--docs` keeps it in results/web
 bench-web *args: build
     bench/web/run.py {{args}}

@@ -15,6 +15,7 @@ pub mod config;
 pub mod convert;
 pub mod exchange;
 pub mod io;
+pub mod isolation;
 pub mod limits;
 pub mod master;
 pub mod metrics;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
 
+/// Stack of a conversion: a PDF parser recurses as deep as its nesting limit allows.
+pub const CONVERT_STACK_BYTES: u64 = 16 * MIB;
+
 /// What one conversion may cost. Checked from headers before memory is taken, or as it accrues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvertLimits {
@@ -25,6 +28,20 @@ pub struct ConvertLimits {
     pub streams_total_bytes_max: u64,
     /// Bytes of the result.
     pub output_bytes_max: u64,
+}
+
+impl ConvertLimits {
+    /// Memory that one conversion takes at most within these limits, where it has a process of its
+    /// own: a picture three times with 16 bits a channel (8 bytes a pixel), as it is decoded, turned,
+    /// and encoded, or a document's streams twice; and the result twice, while its buffer grows. By
+    /// default 2.2 GiB and 2 GiB, in whole GiB 5.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> u64 {
+        let picture = self.pixels_max.saturating_mul(3 * 8);
+        let document = self.streams_total_bytes_max.saturating_mul(2);
+        let all = picture.max(document).saturating_add(self.output_bytes_max.saturating_mul(2));
+        all.div_ceil(1024 * MIB).saturating_mul(1024 * MIB)
+    }
 }
 
 impl Default for ConvertLimits {

@@ -1,8 +1,7 @@
 //! The `fxsrv` binary.
 
-#[cfg(feature = "mimalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: fxsrv::isolation::Allocator = fxsrv::isolation::Allocator;
 
 fn main() -> std::process::ExitCode {
     fxsrv::cli::run()

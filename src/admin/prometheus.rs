@@ -25,13 +25,12 @@ pub(crate) fn render(snapshot: &Snapshot, role: &str) -> String {
         snapshot.in_flight_bytes(),
     );
     gauge(&mut text, "buffers_free", "pooled buffers that nobody holds", snapshot.buffers_free());
-    for Reading { name, help, value } in &snapshot.gauges {
-        gauge(&mut text, name, help, *value);
+    for Reading { name, help, only_rises, value } in &snapshot.gauges {
+        let show = if *only_rises { counter } else { gauge };
+        show(&mut text, name, help, *value);
     }
     for (name, help, value) in snapshot.counts.each() {
-        let name = format!("fxsrv_{name}_total");
-        head(&mut text, &name, "counter", help);
-        let _ = writeln!(text, "{name} {value}");
+        counter(&mut text, name, help, value);
     }
     head(&mut text, "fxsrv_requests_total", "counter", "answered requests by operation and code");
     for Ended { operation, code, count } in &snapshot.requests {
@@ -53,6 +52,12 @@ fn head(text: &mut String, name: &str, kind: &str, help: &str) {
 fn gauge(text: &mut String, name: &str, help: &str, value: u64) {
     let name = format!("fxsrv_{name}");
     head(text, &name, "gauge", help);
+    let _ = writeln!(text, "{name} {value}");
+}
+
+fn counter(text: &mut String, name: &str, help: &str, value: u64) {
+    let name = format!("fxsrv_{name}_total");
+    head(text, &name, "counter", help);
     let _ = writeln!(text, "{name} {value}");
 }
 
@@ -78,6 +83,7 @@ mod tests {
     fn every_sample_has_a_type_and_a_value() {
         let registry = Registry::new(Names { operations: &["jpg"], codes: &["OK", "BUSY"] });
         registry.gauge("slots", "conversions at once", || 2);
+        registry.counter("children_started", "children that were started", || 5);
         let there = registry.clone();
         let work = move || {
             there.enter();
@@ -92,6 +98,7 @@ mod tests {
         for line in [
             "fxsrv_connections_open 3",
             "fxsrv_slots 2",
+            "fxsrv_children_started_total 5",
             "fxsrv_connections_accepted_total 3",
             "fxsrv_requests_total{operation=\"jpg\",code=\"BUSY\"} 1",
             "fxsrv_request_seconds_bucket{le=\"+Inf\"} 1",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::convert::{Options, Target};
+use crate::isolation::Isolation;
 use crate::limits::ConvertLimits;
 use crate::worker::Converter;
 
@@ -46,7 +47,7 @@ fn run_in(dir: &Path, job: &Job, stop_after: usize) -> (Vec<(String, &'static st
     };
     journal.read(plan.count()).unwrap();
     let limits = (ConvertLimits::default(), Duration::from_secs(60));
-    let converter = Converter::start(2, limits.0, limits.1).unwrap();
+    let converter = Converter::start(2, limits.0, &Isolation::Thread, limits.1).unwrap();
     let (stop, mut told) = (AtomicBool::new(false), Vec::new());
     let tools = (&Arc::new(reach()), &converter);
     let tally = run(job, &plan, tools, &journal, &stop, &mut |event, _| {

@@ -15,7 +15,7 @@ use super::server::{self, Target as Server};
 use super::{logs, options, serve, term, transfer};
 use crate::auth::Token;
 use crate::client::{Address, ClientConfig, ClientError, Connection, Request};
-use crate::config::{self, Common, ConvertKeys, FilesKeys, LogLevel, cores};
+use crate::config::{self, Common, ConvertKeys, FilesKeys, LogLevel};
 use crate::convert::Target;
 use crate::io::Driver;
 use crate::server::Lifecycle;
@@ -272,12 +272,15 @@ fn start_tiers(keys: &ConvertKeys, driver: Driver) -> Result<(Tiers, ClientConfi
         max_body: keys.max_body,
         ..Common::default()
     };
+    let running = common.parse()?;
     let parts = Parts {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         driver,
-        running: common.parse()?,
+        running,
         workers: 1,
-        slots: cores(),
+        // It is asked for one file after another.
+        slots: 1,
+        isolation: config::isolation(keys.isolation, None, None, running.limits.body_bytes_max, 0),
         server: made.server,
         client: made.client,
         roots: made.roots,

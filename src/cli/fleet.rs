@@ -14,7 +14,7 @@ pub(super) struct Status {
 /// A column of the table: its head, the key that it shows, and how.
 type Column = (&'static str, &'static str, fn(&str) -> String);
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 13] = [
     ("worker", "address", ToOwned::to_owned),
     ("state", "state", ToOwned::to_owned),
     ("weight", "weight", ToOwned::to_owned),
@@ -25,6 +25,8 @@ const COLUMNS: [Column; 11] = [
     ("bytes", "in_flight_bytes", bytes),
     ("memory left", "memory_budget_left", bytes),
     ("oldest", "oldest_job_ms", |ms| time(ms, 1_000.0)),
+    ("children", "children", ToOwned::to_owned),
+    ("lost", "children_lost", ToOwned::to_owned),
     ("latency", "latency_us", |us| time(us, 1.0)),
 ];
 
@@ -177,16 +179,16 @@ mod tests {
         worker.1.weight=3\nworker.1.slots=2\nworker.1.busy=1\nworker.1.queued=0\n\
         worker.1.in_flight=3\nworker.1.in_flight_bytes=1572864\n\
         worker.1.memory_budget_left=4294967296\nworker.1.oldest_job_ms=1250\n\
-        worker.1.latency_us=870\nworker.2.address=a\"b\nworker.2.state=down\nno line\n";
+        worker.1.children=3\nworker.1.children_lost=2\nworker.1.latency_us=870\nworker.2.address=a\"b\nworker.2.state=down\nno line\n";
 
     #[test]
     fn a_person_sees_a_table() {
         assert_eq!(
             Status::parse(ANSWER).table(),
             "master 0.1.0: 1 of 2 workers ready, 3 requests in flight with 1.5 MiB\n\
-             worker         state  weight  slots  busy  queue  in flight    bytes  memory left  oldest  latency\n\
-             10.0.0.2:6000  up          3      2     1      0          3  1.5 MiB      4.0 GiB   1.2 s   870 us\n\
-             a\"b            down        -      -     -      -          -        -            -       -        -"
+             worker         state  weight  slots  busy  queue  in flight    bytes  memory left  oldest  children  lost  latency\n\
+             10.0.0.2:6000  up          3      2     1      0          3  1.5 MiB      4.0 GiB   1.2 s         3     2   870 us\n\
+             a\"b            down        -      -     -      -          -        -            -       -         -     -        -"
         );
         let worker = "role=worker\nslots=2";
         assert_eq!(Status::parse(worker).table(), worker);

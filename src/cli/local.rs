@@ -11,6 +11,7 @@ use super::serve;
 use crate::auth::{Token, Tokens};
 use crate::config::Running;
 use crate::io::Driver;
+use crate::isolation::Isolation;
 use crate::limits::{ClientLimits, ConvertLimits, FleetLimits, UpstreamLimits, WebLimits};
 use crate::master::{WorkerList, WorkerSpec};
 use crate::metrics::Registry;
@@ -32,6 +33,7 @@ pub(super) struct Parts {
     pub(super) workers: usize,
     /// Conversions at once of each worker.
     pub(super) slots: usize,
+    pub(super) isolation: Isolation,
     /// Shown by master and workers; its names have 127.0.0.1.
     pub(super) server: Identity,
     /// Shown by the master to the workers.
@@ -150,6 +152,7 @@ impl Parts {
             }),
             limits: self.running.limits,
             convert_limits: ConvertLimits::default(),
+            isolation: self.isolation.clone(),
             slots: self.slots,
             metrics: crate::exchange::registry(),
             limits_guesses: false,

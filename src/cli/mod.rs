@@ -109,6 +109,17 @@ const ALLOW_DUMPS: &str = "FXSRV_ALLOW_DUMPS";
 /// Does what the command line says.
 #[must_use]
 pub fn run() -> ExitCode {
+    if let Some(served) = crate::isolation::run_if_asked() {
+        return match served {
+            Ok(()) => Exit::Done,
+            Err(error) => {
+                let fail = Fail::usage(format!("a conversion cannot go on: {error}"));
+                term::error(&fail.with_hint("workers start this themselves; nobody else has to"));
+                Exit::Usage
+            }
+        }
+        .into();
+    }
     logs::hide_panic_messages();
     // Before a file, a token or a key is read.
     if std::env::var_os(ALLOW_DUMPS).is_none_or(|value| value.is_empty()) {

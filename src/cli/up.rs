@@ -15,7 +15,7 @@ use super::term::{self, quote};
 use super::web;
 use crate::auth::Token;
 use crate::client::Address;
-use crate::config::{File, PageAt, SLOTS_MAX, UpKeys, cores, user_dir, within};
+use crate::config::{File, PageAt, SLOTS_MAX, SPARES, UpKeys, cores, isolation, user_dir, within};
 use crate::limits::StoreLimits;
 use crate::server::Lifecycle;
 use crate::store::Directory;
@@ -65,6 +65,13 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     let workers = within("workers", keys.workers.unwrap_or(1), 1..=WORKERS_MAX)?;
     let slots = keys.slots.unwrap_or_else(|| cores().div_ceil(workers));
     let slots = within("slots", slots, 1..=SLOTS_MAX)?;
+    let isolation = isolation(
+        keys.isolation,
+        keys.isolation_user,
+        keys.isolation_memory,
+        running.limits.body_bytes_max,
+        SPARES,
+    );
     let listen = serve::resolve(keys.listen.as_ref(), PORT)?;
     let dir = state_dir(&keys)?;
     let page = page_address(keys.web.as_ref())?;
@@ -78,6 +85,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
                 page.as_ref().map_or_else(|| "none".to_owned(), |page| page.listen.to_string()),
             ),
             ("workers", format!("{workers}, each with {slots} conversions at once")),
+            ("isolation", isolation.to_string()),
         ];
         facts.extend(serve::common_facts(driver, &running));
         return serve::facts(&facts);
@@ -89,6 +97,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         running,
         workers,
         slots,
+        isolation,
         server: state.certs.load_server()?,
         client: state.certs.load_client()?,
         roots: state.certs.load_roots()?,

@@ -8,8 +8,8 @@ use super::serve::{self, ServeArgs};
 use super::term;
 use crate::auth::Tokens;
 use crate::config::{
-    ClientAuthMode, File, NOTICE_DEFAULT, Running, SLOTS_MAX, WorkerKeys, cores, with_memory,
-    within,
+    ClientAuthMode, File, NOTICE_DEFAULT, Running, SLOTS_MAX, SPARES, WorkerKeys, cores, isolation,
+    with_memory, within,
 };
 use crate::io::{Driver, memory_bytes};
 use crate::limits::ConvertLimits;
@@ -65,6 +65,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         let mut facts = vec![
             ("listen", config.plan.listen.to_string()),
             ("conversions at once", config.slots.to_string()),
+            ("isolation", config.isolation.to_string()),
             ("queue", if wish.has_queue() { "yes" } else { "no" }.to_owned()),
         ];
         facts.extend(serve::common_facts(driver, &running));
@@ -82,7 +83,12 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     })?;
     serve::log_start("worker", driver, &running);
     serve::watch_expiry(keys.certs.as_ref())?;
-    tracing::info!(slots = config.slots, limits = ?config.convert_limits, "conversions");
+    tracing::info!(
+        slots = config.slots,
+        isolation = %config.isolation,
+        limits = ?config.convert_limits,
+        "conversions"
+    );
     serve_both(config, &wish, &stop)
 }
 
@@ -171,6 +177,13 @@ fn configure(
         live,
         limits: running.limits,
         convert_limits: ConvertLimits::default(),
+        isolation: isolation(
+            keys.isolation,
+            keys.isolation_user,
+            keys.isolation_memory,
+            running.limits.body_bytes_max,
+            SPARES,
+        ),
         slots: within("slots", keys.slots.unwrap_or_else(cores), 1..=SLOTS_MAX)?,
         metrics: crate::exchange::registry(),
         limits_guesses: matches!(keys.client_auth, Some(ClientAuthMode::None)),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::keys::keys;
 use super::values::{ByteSize, Period, parsed};
-use super::{ConvertKeys, LogLevel};
+use super::{ConvertKeys, IsolationMode, LogLevel};
 use crate::limits::BatchLimits;
 
 keys! {
@@ -16,6 +16,12 @@ keys! {
             value_parser = clap::builder::BoolishValueParser::new(),
         )]
         force: bool,
+
+        /// `process` converts in closed-off processes of their own, `thread` in this one
+        /// [default: process]
+        #[arg(long, env = "FXSRV_ISOLATION", value_name = "HOW", help_heading = "Resources")]
+        #[serde(deserialize_with = "parsed")]
+        isolation: IsolationMode,
 
         /// To JPG and WEBP: 1 to 100 [default: 75 for JPG, 80 for WEBP]
         #[arg(long, env = "FXSRV_QUALITY", value_name = "N", help_heading = "Pictures")]

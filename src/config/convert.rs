@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::IsolationMode;
 use super::LogLevel;
 use super::keys::keys;
 use super::values::{ByteSize, Period, parsed};
@@ -34,6 +35,12 @@ keys! {
         /// Checksum of file and answer: `md5`, `xxh3` or `none` [default: md5]. v1.0 has md5 alone
         #[arg(long, env = "FXSRV_CHECKSUM", value_name = "KIND", help_heading = "Server")]
         checksum: String,
+
+        /// Without a server: `process` converts in closed-off processes of their own, `thread` in this
+        /// one [default: process]
+        #[arg(long, env = "FXSRV_ISOLATION", value_name = "HOW")]
+        #[serde(deserialize_with = "parsed")]
+        isolation: IsolationMode,
 
         /// Overwrite files that exist
         #[arg(

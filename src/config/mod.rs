@@ -21,8 +21,8 @@ use std::str::FromStr;
 pub(crate) use batch::BatchKeys;
 pub(crate) use convert::ConvertKeys;
 pub(crate) use server::{
-    ClientAuthMode, Common, MasterKeys, NOTICE_DEFAULT, Running, SLOTS_MAX, UpKeys, WorkerKeys,
-    WorkerWire, cores, with_memory, within,
+    ClientAuthMode, Common, IsolationMode, MasterKeys, NOTICE_DEFAULT, Running, SLOTS_MAX, SPARES,
+    UpKeys, WorkerKeys, WorkerWire, cores, isolation, with_memory, within,
 };
 pub(crate) use store::{FilesKeys, StoreKeys};
 pub(crate) use values::{ByteSize, Period};

@@ -11,7 +11,8 @@ use crate::client::Address;
 use crate::io::{
     BUFFER_BYTES, BUFFERS_MAX, BUFFERS_MIN, BULK_BUFFER_BYTES, Class, Driver, PoolPlan,
 };
-use crate::limits::{FleetLimits, ServerLimits, UpstreamLimits};
+use crate::isolation::{Confines, Isolation, User};
+use crate::limits::{ConvertLimits, FleetLimits, ServerLimits, UpstreamLimits};
 
 server_keys! {
     /// `fxsrv master`, and `[master]` in a file.
@@ -176,6 +177,25 @@ server_keys! {
         #[serde(deserialize_with = "parsed")]
         convert_timeout: Period,
 
+        /// `process`: each conversion runs in a closed-off process of its own. `thread`: all of them
+        /// in this one [default: process]
+        #[arg(long, env = "FXSRV_ISOLATION", value_name = "HOW", help_heading = "Isolation")]
+        #[serde(deserialize_with = "parsed")]
+        isolation: IsolationMode,
+
+        /// Who those processes become where this one is root's [default: nobody]
+        #[arg(
+            long, env = "FXSRV_ISOLATION_USER", value_name = "NAME|UID[:GID]",
+            help_heading = "Isolation",
+        )]
+        #[serde(deserialize_with = "parsed")]
+        isolation_user: User,
+
+        /// Memory that each of them may take for a conversion, beside the file [default: 5 GiB]
+        #[arg(long, env = "FXSRV_ISOLATION_MEMORY", value_name = "SIZE", help_heading = "Isolation")]
+        #[serde(deserialize_with = "parsed")]
+        isolation_memory: ByteSize,
+
         /// How long requests are still taken after SIGTERM, while masters hear of it; cut short
         /// where none is connected [default: 3s]
         #[arg(long, env = "FXSRV_NOTICE", value_name = "TIME", help_heading = "Times")]
@@ -273,6 +293,25 @@ server_keys! {
         #[arg(long, env = "FXSRV_CONVERT_TIMEOUT", value_name = "TIME", help_heading = "Times")]
         #[serde(deserialize_with = "parsed")]
         convert_timeout: Period,
+
+        /// `process`: each conversion runs in a closed-off process of its own. `thread`: all of them
+        /// in this one [default: process]
+        #[arg(long, env = "FXSRV_ISOLATION", value_name = "HOW", help_heading = "Isolation")]
+        #[serde(deserialize_with = "parsed")]
+        isolation: IsolationMode,
+
+        /// Who those processes become where this one is root's [default: nobody]
+        #[arg(
+            long, env = "FXSRV_ISOLATION_USER", value_name = "NAME|UID[:GID]",
+            help_heading = "Isolation",
+        )]
+        #[serde(deserialize_with = "parsed")]
+        isolation_user: User,
+
+        /// Memory that each of them may take for a conversion, beside the file [default: 5 GiB]
+        #[arg(long, env = "FXSRV_ISOLATION_MEMORY", value_name = "SIZE", help_heading = "Isolation")]
+        #[serde(deserialize_with = "parsed")]
+        isolation_memory: ByteSize,
     }
 }
 
@@ -396,6 +435,10 @@ const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 /// Masters look every second, so that each has heard of it by then, one that looked in vain included.
 pub(crate) const NOTICE_DEFAULT: Duration = Duration::from_secs(3);
 
+/// Processes that wait for the place of one that is lost. One is enough: the next is there within
+/// milliseconds.
+pub(crate) const SPARES: usize = 1;
+
 /// More conversions at once than this only take memory from each other.
 pub(crate) const SLOTS_MAX: usize = 1024;
 
@@ -503,6 +546,36 @@ choice! {
         V1_1 = "v1.1",
         /// One connection a request.
         V1_0 = "v1.0",
+    }
+}
+
+choice! {
+    /// Where a worker converts.
+    IsolationMode, "kind of isolation" {
+        /// In processes of their own.
+        Process = "process",
+        /// In its own process.
+        Thread = "thread",
+    }
+}
+
+/// Where conversions run, from the three keys of it.
+pub(crate) fn isolation(
+    mode: Option<IsolationMode>,
+    user: Option<User>,
+    memory: Option<ByteSize>,
+    body_bytes_max: u64,
+    spares: usize,
+) -> Isolation {
+    match mode {
+        Some(IsolationMode::Thread) => Isolation::Thread,
+        Some(IsolationMode::Process) | None => Isolation::Process(Confines {
+            user: user.unwrap_or_default(),
+            memory_bytes_max: memory
+                .map_or_else(|| ConvertLimits::default().memory_bytes_max(), |size| size.0),
+            body_bytes_max,
+            spares,
+        }),
     }
 }
 

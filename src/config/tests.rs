@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::client::Wire;
 use crate::io::Driver;
+use crate::isolation::User;
 use crate::limits::FleetLimits;
 
 const SAMPLE: &str = include_str!("../../docs/fxsrv.toml");
@@ -38,6 +39,16 @@ fn the_sample_says_the_defaults() {
     }
     assert_eq!(file.master.fleet_limits().unwrap(), FleetLimits::DEFAULT);
     assert_eq!(file.worker.notice.unwrap().0, NOTICE_DEFAULT);
+    let as_said = isolation(
+        file.worker.isolation,
+        Some(User::default()),
+        file.worker.isolation_memory,
+        default.limits.body_bytes_max,
+        SPARES,
+    );
+    assert_eq!(as_said, isolation(None, None, None, default.limits.body_bytes_max, SPARES));
+    assert_eq!(file.convert.isolation, file.worker.isolation);
+    assert_eq!(file.batch.isolation, file.worker.isolation);
     assert_eq!(file.store.running().unwrap().limits, default.limits);
     assert_eq!(file.store.limits(), StoreKeys::default().limits());
     assert_eq!(file.files.limits(), FilesKeys::default().limits());

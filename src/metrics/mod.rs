@@ -64,6 +64,7 @@ struct Inner {
 struct Gauge {
     name: &'static str,
     help: &'static str,
+    only_rises: bool,
     read: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -93,7 +94,21 @@ impl Registry {
         help: &'static str,
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        lock(&self.0.gauges).push(Gauge { name, help, read: Box::new(read) });
+        self.add(Gauge { name, help, only_rises: false, read: Box::new(read) });
+    }
+
+    /// The same for a number that only rises.
+    pub fn counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.add(Gauge { name, help, only_rises: true, read: Box::new(read) });
+    }
+
+    fn add(&self, gauge: Gauge) {
+        lock(&self.0.gauges).push(gauge);
     }
 
     /// What was added by this name, as of now.
@@ -111,8 +126,8 @@ impl Registry {
         for block in lock(&self.0.blocks).iter() {
             sum.add(block);
         }
-        for Gauge { name, help, read } in lock(&self.0.gauges).iter() {
-            sum.gauges.push(Reading { name, help, value: read() });
+        for Gauge { name, help, only_rises, read } in lock(&self.0.gauges).iter() {
+            sum.gauges.push(Reading { name, help, only_rises: *only_rises, value: read() });
         }
         sum
     }

@@ -45,6 +45,8 @@ pub struct Reading {
     pub name: &'static str,
     /// What it shows.
     pub help: &'static str,
+    /// Whether it is a counter.
+    pub only_rises: bool,
     /// What it showed.
     pub value: u64,
 }

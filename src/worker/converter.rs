@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::body::Body;
+use super::engine::Engine;
 use super::slots::{Slots, Work};
 use crate::convert::{Options, Target};
+use crate::isolation::Isolation;
 use crate::limits::ConvertLimits;
 use crate::wire::{ChecksumKind, Failure};
 
@@ -24,7 +26,7 @@ pub enum Rank {
     Behind,
 }
 
-/// Threads that convert, for whoever has files in memory. Clones share them.
+/// Slots that convert, for whoever has files in memory. Clones share them.
 #[derive(Clone)]
 pub struct Converter {
     slots: Arc<Slots>,
@@ -34,13 +36,19 @@ pub struct Converter {
 }
 
 impl Converter {
-    /// Starts `slots` threads, each for one conversion at a time.
+    /// Starts `slots`, each for one conversion at a time.
     ///
     /// # Errors
     ///
-    /// They cannot be started.
-    pub fn start(slots: usize, limits: ConvertLimits, timeout: Duration) -> io::Result<Self> {
-        Ok(Self::over(Arc::new(Slots::start(slots, limits)?), timeout))
+    /// Their threads or processes cannot be started.
+    pub fn start(
+        slots: usize,
+        limits: ConvertLimits,
+        isolation: &Isolation,
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        let engine = Engine::start(slots, limits, isolation)?;
+        Ok(Self::over(Arc::new(Slots::start(slots, engine)?), timeout))
     }
 
     /// The same over the slots that a worker has.

@@ -7,6 +7,7 @@ mod admission;
 mod ages;
 mod body;
 mod converter;
+mod engine;
 mod service;
 mod slots;
 mod turns;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use crate::auth::{Guard, Tokens};
 use crate::io::use_huge_pages;
+use crate::isolation::Isolation;
 use crate::limits::{ConvertLimits, ServerLimits};
 use crate::metrics::Registry;
 use crate::server::{self, Changing, Plan, Stop};
@@ -24,6 +26,7 @@ use crate::tls::ServerTls;
 use admission::Admission;
 use body::Budget;
 pub use converter::{Converter, Rank};
+use engine::Engine;
 use service::{Shared, Worker};
 use slots::Slots;
 
@@ -37,6 +40,8 @@ pub struct Config {
     pub limits: ServerLimits,
     /// Limits of conversions.
     pub convert_limits: ConvertLimits,
+    /// Where conversions run.
+    pub isolation: Isolation,
     /// Conversions at once.
     pub slots: usize,
     /// Where it counts; [`crate::exchange::registry`] makes one.
@@ -76,10 +81,12 @@ pub fn run_sharing(
     share: impl FnOnce(Converter),
     on_listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
-    let Config { plan, live, limits, convert_limits, slots, metrics, limits_guesses } = config;
+    let Config { plan, live, limits, convert_limits, isolation, slots, metrics, limits_guesses } =
+        config;
     use_huge_pages();
     let admission = Admission::new(slots, limits);
-    let slots = Arc::new(Slots::start(slots, convert_limits)?);
+    let engine = Engine::start(slots, convert_limits, &isolation)?;
+    let slots = Arc::new(Slots::start(slots, engine)?);
     share(Converter::over(Arc::clone(&slots), limits.convert_timeout));
     let budget = Budget::new(limits.bodies_bytes_max);
     slots.show_in(&metrics);

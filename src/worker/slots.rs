@@ -1,7 +1,6 @@
-//! The slots: threads that convert, away from the ring threads.
+//! The slots: threads that convert or have a process do it, away from the ring threads.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -10,17 +9,14 @@ use tokio::sync::oneshot;
 
 use super::ages::Ages;
 use super::body::Body;
-use crate::convert::{self, Options, Target};
-use crate::limits::ConvertLimits;
+use super::engine::{Engine, too_late};
+use crate::convert::{Options, Target};
 use crate::metrics::Registry;
 use crate::wire::{ChecksumKind, Code, Failure};
 
 /// Jobs that may wait for each slot. At 10 ms a job the last one then waits about a third of a
 /// second; more than that is better tried again later.
 const QUEUE_PER_SLOT: usize = 32;
-
-/// Stack of a conversion thread: a PDF parser recurses as deep as its nesting limit allows.
-const STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// Threads that convert. They end when this is dropped and their jobs are done.
 pub(super) struct Slots {
@@ -31,7 +27,7 @@ pub(super) struct Slots {
 /// What the threads share.
 struct Crew {
     queue: Mutex<mpsc::Receiver<Job>>,
-    limits: ConvertLimits,
+    engine: Engine,
     slots: usize,
     queued: AtomicUsize,
     busy: AtomicUsize,
@@ -95,12 +91,12 @@ impl State {
 }
 
 impl Slots {
-    /// Starts `slots` threads.
-    pub(super) fn start(slots: usize, limits: ConvertLimits) -> io::Result<Self> {
+    /// Starts `slots` threads, which work by `engine`.
+    pub(super) fn start(slots: usize, engine: Engine) -> io::Result<Self> {
         let (jobs, queue) = mpsc::sync_channel(slots * QUEUE_PER_SLOT);
         let crew = Arc::new(Crew {
             queue: Mutex::new(queue),
-            limits,
+            engine,
             slots,
             queued: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
@@ -147,6 +143,7 @@ impl Slots {
             let crew = Arc::clone(&self.crew);
             metrics.gauge(name, help, move || read(&crew));
         };
+        self.crew.engine.show_in(metrics);
         gauge("slots", "Conversions at once.", |crew| crew.slots as u64);
         gauge("busy", "Slots that convert.", |crew| crew.load().busy as u64);
         gauge("queued", "Conversions that wait for a slot.", |crew| crew.load().queued as u64);
@@ -160,21 +157,22 @@ impl Slots {
 impl Crew {
     fn hire(self: &Arc<Self>) -> io::Result<()> {
         let crew = Arc::clone(self);
-        let thread = std::thread::Builder::new().name("convert".to_owned()).stack_size(STACK_BYTES);
+        let thread = std::thread::Builder::new().name("convert".to_owned());
+        let thread = thread.stack_size(self.engine.stack_bytes());
         thread.spawn(move || crew.work()).map(drop)
     }
 
     fn work(&self) {
         loop {
             let job = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(job) = job else { return };
+            let Ok(mut job) = job else { return };
             self.queued.fetch_sub(1, Ordering::Relaxed);
             if job.deadline <= Instant::now() || !job.state.advance(QUEUED, RUNNING) {
                 continue;
             }
             self.busy.fetch_add(1, Ordering::Relaxed);
             let started = Instant::now();
-            let result = guarded(&job.work, &self.limits);
+            let (result, lease) = self.engine.convert(&mut job.work, job.deadline);
             let convert_us = micros(started.elapsed());
             drop(job.work);
             self.finished(convert_us);
@@ -185,13 +183,17 @@ impl Crew {
             }
             // Whoever asked may be gone.
             let _ = job.reply.send(Done { result, convert_us });
+            drop(lease);
         }
     }
 
     /// Takes a job past its deadline off the books. Its thread is replaced, so that one file that
     /// hangs costs one thread and no other request; as many as there are slots, since each goes on
-    /// to burn a core.
+    /// to burn a core. A process is killed instead, and its thread goes on with the next job.
     fn give_up(self: &Arc<Self>, state: &State, timeout: Duration) -> Failure {
+        if self.engine.ends_in_time() {
+            return too_late(timeout);
+        }
         let may_replace = self.lost.load(Ordering::Relaxed) < self.slots;
         if may_replace && state.advance(RUNNING, ABANDONED) {
             let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
@@ -200,11 +202,7 @@ impl Crew {
                 tracing::error!(%error, "cannot start a replacement");
             }
         }
-        Failure::new(
-            Code::DeadlineExceeded,
-            format!("the conversion took longer than {} s", timeout.as_secs()),
-        )
-        .with_hint("send a smaller file, or raise the time limit of the worker")
+        too_late(timeout)
     }
 
     fn finished(&self, convert_us: u32) {
@@ -238,19 +236,4 @@ impl Crew {
 
 fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
-}
-
-/// Converts behind a wall: a panic is an answer and not the end of the thread.
-fn guarded(work: &Work, limits: &ConvertLimits) -> Result<Converted, Failure> {
-    let convert = || convert::convert(&work.body.bytes, work.target, &work.options, limits);
-    let Ok(result) = catch_unwind(AssertUnwindSafe(convert)) else {
-        // The payload may quote the file: only the place, which the panic hook prints, is told.
-        let (target, bytes) = (work.target.name(), work.body.bytes.len());
-        tracing::error!(target, bytes, "a converter panicked");
-        return Err(Failure::new(Code::WorkerFailed, "the converter failed on this file")
-            .with_hint("the service is unharmed; please report what made the file"));
-    };
-    let bytes = result?;
-    let checksum = work.checksum.of(&bytes);
-    Ok(Converted { bytes, checksum })
 }

@@ -4,11 +4,15 @@ The functions here are for `preexec_fn`: they run in the child, between fork and
 """
 
 import ctypes
+import platform
 import resource
 import struct
 
 #: The same number on every architecture.
 IO_URING_SETUP = 425
+LANDLOCK_CREATE_RULESET = 444
+#: Not this one.
+SECCOMP = 317 if platform.machine() == "x86_64" else 277
 EPERM = 1
 
 PR_SET_NO_NEW_PRIVS = 38
@@ -34,11 +38,22 @@ def limit(what, value):
 
 def deny_io_uring():
     """Makes io_uring_setup fail with EPERM, as a container's seccomp profile does."""
-    instructions = b"".join(struct.pack("=HBBI", *instruction) for instruction in (
-        (BPF_LD_W_ABS, 0, 0, 0),  # the number of the system call
-        (BPF_JEQ, 0, 1, IO_URING_SETUP),
-        (BPF_RET, 0, 0, SECCOMP_RET_ERRNO | EPERM),
-        (BPF_RET, 0, 0, SECCOMP_RET_ALLOW)))
+    deny(IO_URING_SETUP)
+
+
+def deny_walls():
+    """Makes seccomp and landlock_create_ruleset fail, for this process and all that it starts."""
+    deny(LANDLOCK_CREATE_RULESET, SECCOMP)
+
+
+def deny(*numbers):
+    """Makes system calls fail with EPERM."""
+    instructions = [(BPF_LD_W_ABS, 0, 0, 0)]  # the number of the system call
+    for number in numbers:
+        instructions += [
+            (BPF_JEQ, 0, 1, number), (BPF_RET, 0, 0, SECCOMP_RET_ERRNO | EPERM)]
+    instructions.append((BPF_RET, 0, 0, SECCOMP_RET_ALLOW))
+    instructions = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
     code = ctypes.create_string_buffer(instructions, len(instructions))
     program = Program(len(instructions) // 8, ctypes.addressof(code))
     for arguments in (

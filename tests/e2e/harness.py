@@ -76,6 +76,14 @@ def clean_env(**more):
     return {**env, "NO_COLOR": "1", "RUST_BACKTRACE": "1", "HOME": "/nonexistent", **more}
 
 
+def process_state(pid):
+    """The letter of proc(5), or None where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 class Server:
     """One server process. Its stdout and stderr are pipes that threads read into lines."""
 
@@ -173,6 +181,29 @@ class Server:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
         raise AssertionError(f"{self.name} is gone")
+
+    def children(self):
+        """The processes that it has started and that are alive: those that convert."""
+        found = []
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            try:
+                text = Path(f"/proc/{self.pid}/task/{task}/children").read_text()
+            except FileNotFoundError:
+                continue
+            found += [int(pid) for pid in text.split() if process_state(int(pid)) not in (None, "Z")]
+        return sorted(found)
+
+    def memory_bytes(self):
+        """Its resident memory, what its children have of their own, and what they share with it."""
+        total = self.rss_bytes()
+        for pid in self.children():
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("RssAnon:"):
+                    total += int(line.split()[1]) * 1024
+        for number, target in self.fds().items():
+            if target.startswith("/memfd:"):
+                total += os.stat(f"/proc/{self.pid}/fd/{number}").st_blocks * 512
+        return total
 
     def fds(self):
         """Its open descriptors: number to target."""

@@ -21,7 +21,7 @@ HEADER_COST = 4 * MIB
 
 
 class Memory(harness.Case):
-    """Measured from outside, in /proc."""
+    """Measured from outside, in /proc: a worker with the processes that convert for it."""
 
     def test_a_header_that_announces_500_mb_costs_nothing(self):
         size = 500_000_000
@@ -30,7 +30,7 @@ class Memory(harness.Case):
             self.convert_v1(address, client_v1.TEXT_TO_PDF, b"warm\n")
             for version in ("v1.0", "v1.1"):
                 with self.subTest(io=io, version=version):
-                    before = [server.rss_bytes() for server in (worker, master)]
+                    before = [server.memory_bytes() for server in (worker, master)]
                     with client_v1.connect(address, self.context) as stream:
                         stream.sendall(client_v1.request_header(
                             b"", client_v1.TO_JPG, harness.TOKEN, size=size,
@@ -38,7 +38,7 @@ class Memory(harness.Case):
                         harness.eventually(
                             "the request is with the worker", lambda: b"in_flight=1" in
                             self.convert_v1_1(address, client_v1_1.STATUS, b""))
-                        after = [server.rss_bytes() for server in (worker, master)]
+                        after = [server.memory_bytes() for server in (worker, master)]
                     grown = [b - a for a, b in zip(before, after)]
                     self.assertLess(max(grown), HEADER_COST, f"worker and master grew by {grown}")
 
@@ -60,14 +60,15 @@ class Memory(harness.Case):
                 convert(len(work) * 2)
                 harness.eventually("the warm-up is over", settled)
                 fds = [len(server.fds()) for server in (worker, master)]
-                rss = [server.rss_bytes() for server in (worker, master)]
+                rss = [server.memory_bytes() for server in (worker, master)]
                 convert(100)
                 for server, before in zip((worker, master), fds):
                     harness.eventually(
                         f"the {server.name} is back at {before} descriptors",
                         lambda server=server, before=before: len(server.fds()) <= before)
                 grown = [
-                    server.rss_bytes() - before for server, before in zip((worker, master), rss)]
+                    server.memory_bytes() - before
+                    for server, before in zip((worker, master), rss)]
                 self.assertLess(max(grown), RSS_TOLERANCE, f"worker and master grew by {grown}")
 
     def test_clients_that_leave_in_the_middle_leave_nothing(self):

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use fxsrv::auth::{Token, Tokens};
 use fxsrv::io::{BULK_BUFFER_BYTES, Class, Driver, PoolPlan};
+use fxsrv::isolation::Isolation;
 use fxsrv::limits::{ConvertLimits, FleetLimits, ServerLimits, UpstreamLimits};
 use fxsrv::master::WorkerList;
 use fxsrv::server::{Changing, Lifecycle, Phase, Plan};
@@ -181,6 +182,8 @@ pub fn start_worker(setup: &Setup, pki: &Pki) -> Server {
         }),
         limits: setup.limits,
         convert_limits: ConvertLimits::default(),
+        // This process is a test's, and not the program that a child would be.
+        isolation: Isolation::Thread,
         slots: setup.slots,
         metrics: fxsrv::exchange::registry(),
         limits_guesses: true,

@@ -14,7 +14,7 @@ use crate::count::CostCounters;
 use crate::gate::server::Programs;
 use crate::measure::isolate;
 use crate::measure::machine;
-use crate::measure::servers::{Servers, Setup};
+use crate::measure::servers::{IN_ONE_PROCESS, Servers, Setup};
 use crate::measure::syscalls::Counter;
 use crate::plan::{Cell, Pace, Plan};
 use crate::report;
@@ -371,7 +371,7 @@ fn tenths(seconds: f64) -> u64 {
 }
 
 fn start_servers(args: &Args, plan: &Plan) -> Result<Servers, Fail> {
-    start(args, plan, subject::binary(args.binary.as_ref())?)
+    start(args, plan, subject::binary(args.binary.as_ref())?, &[])
 }
 
 /// The same servers with an allocator that counts, where they have been built.
@@ -382,11 +382,17 @@ fn start_counting(args: &Args, plan: &Plan) -> Result<Option<Servers>, Fail> {
         // Of another program than the one that is measured nothing is to be learnt.
         return Ok(None);
     }
-    start(args, plan, binary).map(Some)
+    start(args, plan, binary, &IN_ONE_PROCESS).map(Some)
 }
 
-fn start(args: &Args, plan: &Plan, binary: PathBuf) -> Result<Servers, Fail> {
-    let setup = Setup { binary, flags: args.server_flag.clone(), ..Setup::default() };
+fn start(
+    args: &Args,
+    plan: &Plan,
+    binary: PathBuf,
+    worker_flags: &[&str],
+) -> Result<Servers, Fail> {
+    let worker_flags = worker_flags.iter().map(ToString::to_string).collect();
+    let setup = Setup { binary, flags: args.server_flag.clone(), worker_flags, ..Setup::default() };
     if plan.is_of_store() {
         return Servers::start_store(&setup, args.plain).map_err(Fail::new);
     }

@@ -12,7 +12,7 @@ use fxsrv::wire::Version;
 use crate::content::Store;
 use crate::count::{CostCounters, Costs, CountError, Numbers};
 use crate::load::Drive;
-use crate::measure::servers::{Servers, ServersError, Setup};
+use crate::measure::servers::{IN_ONE_PROCESS, Servers, ServersError, Setup};
 use crate::plan::{Cell, Plan, PlanError};
 use crate::sweep::{Bench, Subject, SweepError};
 
@@ -99,7 +99,8 @@ fn short_name(cell: &Cell) -> String {
 fn start(binary: &Path, driver: Driver) -> Result<Servers, ServersError> {
     let flags = vec![format!("--io={driver}"), "--threads=1".to_owned()];
     let master_flags = vec![CHECK_INTERVAL.to_owned()];
-    Servers::start(&Setup { binary: binary.to_owned(), flags, master_flags })
+    let worker_flags = IN_ONE_PROCESS.map(str::to_owned).to_vec();
+    Servers::start(&Setup { binary: binary.to_owned(), flags, master_flags, worker_flags })
 }
 
 fn each_cell(

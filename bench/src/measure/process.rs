@@ -31,7 +31,21 @@ impl Counters {
     /// Of a process; zeros where it is gone.
     #[must_use]
     pub fn of(pid: u32) -> Self {
-        Self { cpu_seconds: cpu_seconds(pid).unwrap_or(0.0), context_switches: switches(pid) }
+        Self { cpu_seconds: cpu_seconds(pid, OWN).unwrap_or(0.0), context_switches: switches(pid) }
+    }
+
+    /// Of a process and of the processes that convert for it, those that have ended included.
+    #[must_use]
+    pub fn with_children(pid: u32) -> Self {
+        let own = Self::of(pid);
+        let ended = cpu_seconds(pid, ENDED).unwrap_or(0.0);
+        children(pid).map(Self::of).fold(
+            Self { cpu_seconds: own.cpu_seconds + ended, ..own },
+            |sum, child| Self {
+                cpu_seconds: sum.cpu_seconds + child.cpu_seconds,
+                context_switches: sum.context_switches + child.context_switches,
+            },
+        )
     }
 
     /// Of this process.
@@ -41,23 +55,42 @@ impl Counters {
     }
 }
 
-/// Lets the peak of resident memory start over; without the right to it, it stays the peak since
-/// the start.
+/// Lets the peak of resident memory start over, of a process and of those that convert for it; without
+/// the right to it, it stays the peak since the start.
 pub fn reset_memory_peak(pid: u32) {
-    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+    for pid in std::iter::once(pid).chain(children(pid)) {
+        let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+    }
 }
 
-/// The peak of resident memory in bytes; 0 where the process is gone.
+/// The peaks of resident memory in bytes, of a process and of those that convert for it, added up; 0
+/// where the process is gone. What they share, such as the program, counts for each.
 #[must_use]
 pub fn memory_peak_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status_value(&status, "VmHWM:").unwrap_or(0) * 1024
+    let peak = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status_value(&status, "VmHWM:").unwrap_or(0) * 1024
+    };
+    peak(pid) + children(pid).map(peak).sum::<u64>()
 }
 
-fn cpu_seconds(pid: u32) -> Option<f64> {
+/// The living children of all threads of a process.
+fn children(pid: u32) -> impl Iterator<Item = u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| {
+        list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
+    })
+}
+
+/// Which times of /proc/PID/stat: utime and stime, or cutime and cstime, of children that have ended.
+const OWN: usize = 11;
+const ENDED: usize = 13;
+
+fn cpu_seconds(pid: u32, place: usize) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold spaces; behind it, utime and stime are the 12th and 13th.
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(place);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
     Some((ticks()? + ticks()?) / TICKS_PER_SECOND)
 }

@@ -27,6 +27,9 @@ const ALLOCATIONS: &str = "allocations=";
 
 const NAME: &str = "localhost";
 
+/// Flags of a worker that counts its allocations, which it does of one process.
+pub const IN_ONE_PROCESS: [&str; 1] = ["--isolation=thread"];
+
 /// Why there are no servers.
 #[derive(Debug, thiserror::Error)]
 pub enum ServersError {
@@ -76,6 +79,8 @@ pub struct Setup {
     pub flags: Vec<String>,
     /// Flags of the master alone.
     pub master_flags: Vec<String>,
+    /// Flags of the worker alone.
+    pub worker_flags: Vec<String>,
 }
 
 /// What the servers' own code did, both together.
@@ -112,7 +117,8 @@ impl Servers {
         write_secret(&token_path, token.reveal())
             .map_err(|source| failed("write the token", source))?;
 
-        let worker = Server::start(setup, "worker", dir.path(), &[])?;
+        let worker_flags: Vec<_> = setup.worker_flags.iter().map(String::as_str).collect();
+        let worker = Server::start(setup, "worker", dir.path(), &worker_flags)?;
         let worker_address = worker.address.to_string();
         let token_flag = token_path.to_string_lossy().into_owned();
         let mut flags = vec!["--token-file", &token_flag, "--worker", &worker_address];
@@ -271,7 +277,7 @@ impl Server {
     }
 
     fn counters(&self) -> Counters {
-        Counters::of(self.child.id())
+        Counters::with_children(self.child.id())
     }
 
     fn allocations(&self) -> io::Result<u64> {

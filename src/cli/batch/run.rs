@@ -13,7 +13,7 @@ use super::{JobArgs, Wish};
 use crate::batch::{self, Job, Journal, Plan, Reach, Tally};
 use crate::cli::fail::{Exit, Fail};
 use crate::cli::term;
-use crate::config::{SLOTS_MAX, cores, user_dir, within};
+use crate::config::{SLOTS_MAX, SPARES, cores, isolation, user_dir, within};
 use crate::limits::ConvertLimits;
 use crate::worker::Converter;
 
@@ -68,7 +68,9 @@ pub(super) fn run(args: Args) -> Result<Exit, Fail> {
     let reach = Reach::new(wish.reach.clone()).map_err(|error| cannot_start(&error))?;
     let mut view = View::new(if args.json { Form::All } else { Form::Failures });
     let plan = open_plan(&wish, &mut journal, args.fresh, fingerprint, &reach, &view)?;
-    let converter = Converter::start(slots, ConvertLimits::default(), limits.convert_timeout)
+    let isolation = isolation(wish.keys.isolation, None, None, limits.body_bytes_max, SPARES);
+    let convert_limits = ConvertLimits::default();
+    let converter = Converter::start(slots, convert_limits, &isolation, limits.convert_timeout)
         .map_err(|error| cannot_start(&error))?;
     let job = Job {
         source: wish.source,

@@ -91,7 +91,8 @@ pub(super) fn zeroed(bytes: u64) -> Result<Vec<u8>, Error> {
 }
 
 pub(super) fn no_memory(bytes: u64) -> Error {
-    Error::new(ErrorKind::Internal, format!("no memory for {bytes} bytes of a picture"))
+    Error::new(ErrorKind::LimitExceeded, format!("no memory for {bytes} bytes of a picture"))
+        .with_hint("send a smaller picture, or try again where others are converted too")
 }
 
 /// Holds a header's size against the limit; a picture without pixels is malformed.

@@ -37,6 +37,11 @@ impl Sink {
         false
     }
 
+    /// An encoder had no memory for a picture of so many bytes.
+    pub(super) fn lacks_memory(&mut self, bytes: u64) {
+        self.failure.get_or_insert_with(|| no_memory(bytes));
+    }
+
     /// The result of an encoder that ended with `outcome`.
     pub(super) fn finish<E: std::fmt::Display>(
         self,

@@ -82,7 +82,18 @@ pub(super) fn encode(frame: &Frame, effort: Effort, sink: &mut Sink) -> Result<(
         import(&raw mut picture.0, frame.pixels.as_ptr(), stride) != 0
             && ffi::WebPEncode(&raw const config, &raw mut picture.0) != 0
     };
-    if done { Ok(()) } else { Err(format!("{:?}", picture.0.error_code)) }
+    if done {
+        return Ok(());
+    }
+    let error = picture.0.error_code;
+    if matches!(
+        error,
+        ffi::WebPEncodingError::VP8_ENC_ERROR_OUT_OF_MEMORY
+            | ffi::WebPEncodingError::VP8_ENC_ERROR_BITSTREAM_OUT_OF_MEMORY
+    ) {
+        sink.lacks_memory(frame.pixels.len() as u64);
+    }
+    Err(format!("{error:?}"))
 }
 
 fn config(effort: Effort) -> Result<ffi::WebPConfig, String> {

@@ -9,6 +9,8 @@ pub(super) struct Report {
     pub(super) queued: Option<u64>,
     pub(super) memory_budget_left: Option<u64>,
     pub(super) oldest_job_ms: Option<u64>,
+    pub(super) children: Option<u64>,
+    pub(super) children_lost: Option<u64>,
 }
 
 impl Report {
@@ -28,6 +30,8 @@ impl Report {
                 "oldest_job_ms" | "oldest_waiting_ms" => {
                     report.oldest_job_ms = report.oldest_job_ms.max(number);
                 }
+                "children" => report.children = number,
+                "children_lost" => report.children_lost = number,
                 _ => {}
             }
         }

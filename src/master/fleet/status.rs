@@ -42,6 +42,8 @@ fn worker_lines(text: &mut String, number: usize, worker: &Worker) {
         ("queued", report.queued),
         ("memory_budget_left", report.memory_budget_left),
         ("oldest_job_ms", report.oldest_job_ms),
+        ("children", report.children),
+        ("children_lost", report.children_lost),
     ];
     for (key, value) in told {
         if let Some(value) = value {
