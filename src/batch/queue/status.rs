@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream;
@@ -188,13 +189,19 @@ pub async fn retry(queue: &Queue, job: &str) -> Result<u64, QueueError> {
     record.round += 1;
     put(&jobs, &record_key(job), &record).await?;
     let failures = failures_stream(queue, job).await?;
-    let mut count = 0;
+    // Those that fail again while others are still put on the queue are for another time.
+    let (last, mut next, mut count) = (failures.cached_info().state.last_sequence, 1, 0);
     loop {
         let mut page = Vec::new();
-        each(&failures, 1, false, &mut |message| {
+        each(&failures, next, false, &mut |message| {
+            let sequence = message.info().map_or(0, |info| info.stream_sequence);
+            if sequence > last {
+                return false;
+            }
+            next = sequence + 1;
             let parsed = serde_json::from_slice::<Failure>(&message.payload);
             if let Some(task) = parsed.ok().and_then(|failure| failure.task) {
-                page.push((message.subject.to_string(), task));
+                page.push((sequence, task));
             }
             page.len() < PAGE
         })
@@ -202,19 +209,29 @@ pub async fn retry(queue: &Queue, job: &str) -> Result<u64, QueueError> {
         if page.is_empty() {
             return Ok(count);
         }
-        for (subject, task) in page {
+        for (sequence, task) in page {
             let task = Task { round: record.round, ..task };
             let message = PublishMessage::build()
                 .message_id(task.message_id())
                 .payload(Bytes::from(task.encode()));
             queue.publish(work_subject(job), message).await?;
-            patiently("removing a failure", || async {
-                Ok(failures.purge().filter(subject.clone()).await?)
-            })
-            .await?;
+            remove(&failures, sequence).await?;
             count += 1;
         }
     }
+}
+
+/// Removes a record, this very one: a worker that is quick may have put another in its place by now.
+async fn remove(failures: &stream::Stream, sequence: u64) -> Result<(), QueueError> {
+    patiently("removing a failure", || async {
+        if let Err(error) = failures.delete_message(sequence).await {
+            if failures.get_raw_message(sequence).await.is_ok() {
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    })
+    .await
 }
 
 async fn record(
@@ -265,7 +282,7 @@ async fn each(
     stream: &stream::Stream,
     start: u64,
     headers_only: bool,
-    take: &mut dyn FnMut(&async_nats::Message) -> bool,
+    take: &mut dyn FnMut(&jetstream::Message) -> bool,
 ) -> Result<(), QueueError> {
     let config = pull::Config {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start.max(1) },

@@ -162,7 +162,7 @@ pub(super) fn watch(args: OneArgs) -> Result<Exit, Fail> {
         loop {
             let status = queue::status(&queue, &job, false).await?;
             if !std::mem::replace(&mut begun, true) {
-                view.begin(status.total, status.done + status.failed);
+                view.begin(status.total, 0);
             }
             view.set_total(status.total);
             view.update(status.done + status.failed, status.failed);
