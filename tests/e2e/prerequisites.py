@@ -39,6 +39,12 @@ def has_nats():
     return nats.has_server()
 
 
+def has_validator():
+    """Whether manifests can be held against schemas."""
+    import test_deploy
+    return test_deploy.has_validator()
+
+
 #: `(name, whether it is there, what is not tested without it, how to have it)`.
 WANTED = (
     ("Python 3.9", lambda: sys.version_info >= (3, 9), "anything", "install a newer Python"),
@@ -48,6 +54,8 @@ WANTED = (
     ("moto", has_s3_server, "a store over a bucket",
      "`python3 -m pip install 'moto[s3,server]'`"),
     ("nats-server", has_nats, "batches over a queue", "`apt-get install nats-server`"),
+    ("kubernetes-validate", has_validator, "the manifests of deploy/",
+     "`python3 -m pip install kubernetes-validate`"),
     ("strace", lambda: shutil.which("strace"), "that no system call writes a file",
      "`apt-get install strace`"),
     ("openssl", lambda: shutil.which("openssl"), "TLS as `openssl s_client` sees it",
