@@ -132,3 +132,13 @@ soak *args: build
 # What a worker makes of three times too much load: goodput, refusals, times, memory; `--keep` keeps it in results/overload
 bench-overload *args: build
     bench/overload/run.py --bin {{target}}/release/fxsrv {{args}}
+
+# What a batch costs beside its conversions, and a million files on a queue: results/batch/; needs Pillow and nats-server
+bench-batch *args:
+    cargo build --release -p fxsrv -p fxsrv-bench
+    bench/batch/run.py {{args}}
+
+# Routing policies from 2 to 1,000 workers, simulated, and two of them measured: results/simulation/
+simulate *args:
+    cargo build --release -p fxsrv -p fxsrv-bench
+    {{target}}/release/fxsrv-bench simulate {{args}}

@@ -15,5 +15,6 @@ mod probe;
 pub mod report;
 pub mod results;
 pub mod rng;
+pub mod simulate;
 pub mod sweep;
 pub mod warning;

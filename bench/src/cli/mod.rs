@@ -6,7 +6,9 @@ mod build;
 mod check;
 mod compare;
 mod generator;
+mod raw;
 mod record;
+mod simulate;
 mod subject;
 mod sweep;
 
@@ -37,6 +39,8 @@ enum Command {
     Compare(compare::Args),
     Check(check::Args),
     Generator(generator::Args),
+    Raw(raw::Args),
+    Simulate(simulate::Args),
     #[command(hide = true)]
     Kernel(check::KernelArgs),
     Report(ReportArgs),
@@ -74,6 +78,8 @@ pub fn run() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Generator(args) => generator::run(&args),
+        Command::Raw(args) => raw::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Kernel(args) => check::run_kernel(&args),
         Command::Report(args) => report::render(&Dir::open(&args.dir)).map_err(Fail::new),
     };

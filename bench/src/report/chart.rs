@@ -82,6 +82,11 @@ pub(super) fn colour(job: &str) -> RGBColor {
     COLOURS[at % COLOURS.len()]
 }
 
+/// The colour of a line that is no job's.
+pub(super) fn nth_colour(at: usize) -> RGBColor {
+    COLOURS[at % COLOURS.len()]
+}
+
 /// Lines over categories, on a logarithmic scale.
 pub(super) fn lines(plot: &Lines<'_>) -> io::Result<String> {
     draw((WIDTH, HEIGHT), |root| {

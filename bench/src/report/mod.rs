@@ -32,6 +32,29 @@ struct Plot {
     svg: String,
 }
 
+/// Lines over categories, as a file of its own.
+///
+/// # Errors
+///
+/// They cannot be drawn.
+pub fn lines_by_category(
+    x_title: &str,
+    x_labels: &[String],
+    y_title: &str,
+    series: &[(&str, Vec<f64>)],
+) -> io::Result<String> {
+    let points = |values: &[f64]| values.iter().enumerate().map(|(x, y)| (x as f64, *y)).collect();
+    let series = series.iter().enumerate().map(|(at, (name, values))| Series {
+        name,
+        colour: chart::nth_colour(at),
+        points: points(values),
+    });
+    let series = series.collect();
+    let x_labels = x_labels.to_vec();
+    let svg = chart::lines(&Lines { x_title, x_labels, y_title, series, markers: true })?;
+    Ok(chart::standalone(&svg))
+}
+
 /// Writes the page and the plots of a directory of results.
 ///
 /// # Errors
