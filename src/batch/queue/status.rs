@@ -224,10 +224,11 @@ pub async fn retry(queue: &Queue, job: &str) -> Result<u64, QueueError> {
 /// Removes a record, this very one: a worker that is quick may have put another in its place by now.
 async fn remove(failures: &stream::Stream, sequence: u64) -> Result<(), QueueError> {
     patiently("removing a failure", || async {
-        if let Err(error) = failures.delete_message(sequence).await {
-            if failures.get_raw_message(sequence).await.is_ok() {
-                return Err(error.into());
-            }
+        // A record that is not there any more cannot be removed, and need not be.
+        if let Err(error) = failures.delete_message(sequence).await
+            && failures.get_raw_message(sequence).await.is_ok()
+        {
+            return Err(error.into());
         }
         Ok(())
     })
