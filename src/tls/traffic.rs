@@ -230,7 +230,12 @@ impl Traffic {
             rest = &rest[MESSAGE_HEADER_BYTES + length..];
             self.take_message(typ, payload, rest.is_empty(), control)?;
         }
-        self.message = rest.to_vec();
+        let taken = message.len() - rest.len();
+        // An idle connection keeps nothing, not even a capacity; a message in pieces is not moved.
+        if taken < message.len() {
+            message.drain(..taken);
+            self.message = message;
+        }
         Ok(())
     }
 
