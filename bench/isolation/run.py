@@ -205,6 +205,8 @@ def main():
     parser.add_argument("--bin", type=Path, default=ROOT / "target" / "release" / "fxsrv")
     parser.add_argument("--no-record", action="store_true", help="print alone")
     args = parser.parse_args()
+    # Whoever ends this ends its workers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.environ["FXSRV_BIN"] = str(args.bin.resolve())
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
