@@ -10,6 +10,7 @@ mod server;
 mod store;
 mod values;
 mod web;
+mod worker;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -22,11 +23,12 @@ pub(crate) use batch::BatchKeys;
 pub(crate) use convert::ConvertKeys;
 pub(crate) use server::{
     ClientAuthMode, Common, IsolationMode, MasterKeys, NOTICE_DEFAULT, Running, SLOTS_MAX, SPARES,
-    UpKeys, WorkerKeys, WorkerWire, cores, isolation, with_memory, within,
+    UpKeys, WorkerWire, cores, isolation, with_memory, within,
 };
 pub(crate) use store::{FilesKeys, StoreKeys};
 pub(crate) use values::{ByteSize, Period};
 pub(crate) use web::{PageAt, WebKeys};
+pub(crate) use worker::WorkerKeys;
 
 /// A whole file. Every table belongs to a subcommand, and has its keys.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
