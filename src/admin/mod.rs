@@ -1,8 +1,9 @@
 //! What an operator's tools ask a server over plain HTTP: is it alive, is it ready, what has it done.
 //!
-//! Owns: `/healthz`, `/readyz` and `/metrics`, on an address and a thread of their own, so that they
+//! Owns: `/livez`, `/readyz` and `/metrics`, on an address and a thread of their own, so that they
 //! answer while the event loops are busy. Must never tell what was in a file, or change anything.
 
+mod health;
 pub(crate) mod hosts;
 pub(crate) mod prometheus;
 
@@ -19,6 +20,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
+
+pub use health::{Health, judge};
 
 use crate::io::listen;
 use crate::metrics::Registry;
@@ -100,11 +103,12 @@ impl Admin {
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
-        // A master that has nobody to convert is of no use to clients.
-        let is_alone = self.metrics.reading("workers_ready") == Some(0);
-        match why_not_ready(&self.stop, is_alone.then(|| NO_WORKER.to_owned())) {
-            None => plain(StatusCode::OK, "ready\n".to_owned()),
-            Some(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        match judge(&self.metrics, &self.stop) {
+            Health::Ready => plain(StatusCode::OK, "ready\n".to_owned()),
+            Health::Degraded(reason) => plain(StatusCode::OK, format!("degraded: {reason}\n")),
+            Health::Unready(reason) => {
+                plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"))
+            }
         }
     }
 
@@ -116,13 +120,13 @@ impl Admin {
             return plain(StatusCode::MISDIRECTED_REQUEST, format!("{refusal}\n"));
         }
         match request.uri().path() {
-            "/healthz" => plain(StatusCode::OK, "ok\n".to_owned()),
+            // The name that it had before stays.
+            "/livez" | "/healthz" => plain(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => self.ready(),
             "/metrics" => metrics(&self.metrics, self.role),
-            _ => plain(
-                StatusCode::NOT_FOUND,
-                "there are /healthz, /readyz and /metrics\n".to_owned(),
-            ),
+            _ => {
+                plain(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n".to_owned())
+            }
         }
     }
 }

@@ -285,6 +285,7 @@ fn start_tiers(keys: &ConvertKeys, driver: Driver) -> Result<(Tiers, ClientConfi
         client: made.client,
         roots: made.roots,
         token: token.clone(),
+        access: crate::exchange::AccessLog::default(),
         files: None,
         store_root: None,
     };

@@ -47,6 +47,29 @@ impl Status {
         status
     }
 
+    /// What a key of the server itself says.
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
+        value(&self.own, key)
+    }
+
+    /// The same of a number.
+    pub(super) fn number(&self, key: &str) -> Option<u64> {
+        self.value(key)?.parse().ok()
+    }
+
+    /// All numbers of the server itself.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.own.iter().filter_map(|(key, value)| Some((key.as_str(), value.parse().ok()?)))
+    }
+
+    /// The table of workers alone; empty where there are none.
+    pub(super) fn fleet(&self) -> String {
+        if self.workers.is_empty() {
+            return String::new();
+        }
+        self.table().split_once('\n').map_or_else(String::new, |(_, table)| table.to_owned())
+    }
+
     /// Every line, as it came.
     pub(super) fn lines(&self) -> String {
         let mut text = String::new();
@@ -147,7 +170,7 @@ fn json_string(text: &str) -> String {
 }
 
 /// Bytes, as people say them; what is no number stays what it is.
-fn bytes(text: &str) -> String {
+pub(super) fn bytes(text: &str) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
     let Ok(count) = text.parse::<u64>() else { return text.to_owned() };
     let power = (count.max(1).ilog2() / 10).min(4);

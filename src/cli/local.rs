@@ -10,6 +10,7 @@ use super::fail::Fail;
 use super::serve;
 use crate::auth::{Token, Tokens};
 use crate::config::Running;
+use crate::exchange::AccessLog;
 use crate::io::Driver;
 use crate::isolation::Isolation;
 use crate::limits::{ClientLimits, ConvertLimits, FleetLimits, UpstreamLimits, WebLimits};
@@ -40,6 +41,8 @@ pub(super) struct Parts {
     pub(super) client: Identity,
     pub(super) roots: Roots,
     pub(super) token: Token,
+    /// The master's lines.
+    pub(super) access: AccessLog,
     /// Where the files of the page's store lie, and these.
     pub(super) store_root: Option<PathBuf>,
     pub(super) files: Option<Directory>,
@@ -155,6 +158,7 @@ impl Parts {
             isolation: self.isolation.clone(),
             slots: self.slots,
             metrics: crate::exchange::registry(),
+            access: AccessLog::default(),
             limits_guesses: false,
         })
     }
@@ -174,6 +178,7 @@ impl Parts {
             metrics: crate::exchange::registry(),
             fleet_limits: FleetLimits::default(),
             upstream_limits: UpstreamLimits::DEFAULT,
+            access: self.access.clone(),
             limits_guesses: true,
         })
     }

@@ -2,9 +2,10 @@
 
 use super::fail::Fail;
 use super::nats;
-use super::serve::{self, ServeArgs};
+use super::serve::{self, CertEnd, ServeArgs};
 use super::term;
 use crate::config::{File, MasterKeys, Running, WorkerWire};
+use crate::exchange::AccessLog;
 use crate::io::Driver;
 use crate::master::{self, WorkerList};
 use crate::server::{Changing, Lifecycle};
@@ -68,11 +69,19 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         return serve::facts(&facts);
     }
     let before = config.live.clone();
+    let access = serve::open_access(keys.access_log.as_ref())?;
+    let config = master::Config { access: access.clone(), ..config };
+    let end = CertEnd::default();
+    end.note(keys.certs.as_ref());
+    end.show_in(&config.metrics);
     let life = Lifecycle::default();
     let stop = life.stop();
     serve::answer_admin(keys.admin.as_ref(), "master", &config.metrics, &stop)?;
     serve::heed_signals(life, move || {
-        let anew = read_live(&read_keys(&args)?)?;
+        let keys = read_keys(&args)?;
+        access.reopen();
+        let anew = read_live(&keys)?;
+        end.note(keys.certs.as_ref());
         let tokens = anew.tokens.after(&before.now().tokens);
         sender.set(master::Live { tokens, ..anew });
         Ok(())
@@ -137,6 +146,7 @@ fn configure(
         },
         limits: running.limits,
         metrics: crate::exchange::registry(),
+        access: AccessLog::default(),
         fleet_limits: keys.fleet_limits()?,
         upstream_limits: keys.upstream_limits()?,
         limits_guesses: keys.limit_guesses.unwrap_or(true),

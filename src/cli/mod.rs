@@ -26,6 +26,7 @@ mod nats;
 #[cfg(not(feature = "nats"))]
 #[path = "no_nats.rs"]
 mod nats;
+mod notify;
 mod options;
 mod output;
 mod pattern;
@@ -38,6 +39,7 @@ mod status;
 mod store;
 mod term;
 mod token;
+mod top;
 mod transfer;
 mod up;
 mod web;
@@ -92,6 +94,7 @@ enum Command {
     Certs(certs::Args),
     Token(token::Args),
     Status(status::Args),
+    Top(top::Args),
     Store(Box<store::Args>),
     Put(Box<files::PutArgs>),
     Get(Box<files::GetArgs>),
@@ -154,6 +157,7 @@ fn execute(command: Command) -> Result<Exit, Fail> {
         Command::Certs(args) => certs::run(args),
         Command::Token(args) => token::run(&args),
         Command::Status(args) => status::run(args),
+        Command::Top(args) => top::run(args),
         Command::Store(args) => return store::run(&args),
         Command::Put(args) => return files::put(*args),
         Command::Get(args) => return files::get(*args),

@@ -1,23 +1,29 @@
 //! What master, worker and up have in common.
 
+use std::fs::OpenOptions;
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::certs::WARN_DAYS;
 use super::fail::Fail;
+use super::notify;
 use super::term;
 use crate::admin::Admin;
 use crate::auth::{Token, Tokens};
 use crate::client::Address;
 use crate::config::{LogLevel, Running};
+use crate::exchange::AccessLog;
 use crate::io::Driver;
 use crate::metrics::Registry;
 use crate::server::{Lifecycle, Phase, Plan, Stop};
-use crate::tls::certs::{CertDir, CertInfo};
+use crate::tls::certs::{CertDir, CertInfo, CertKind};
 
 /// Flags of every server that are no keys.
 #[derive(Debug, clap::Args)]
@@ -100,13 +106,30 @@ fn warn_of_readers(path: &Path) {
     term::warn(&format!("{shown} can be read by every user of this machine; `chmod 600` it"));
 }
 
-/// Answers an operator's tools about a server, where that is wanted.
+/// The access log, where one is wanted. What is moved away is opened anew by [`AccessLog::reopen`].
+pub(super) fn open_access(path: Option<&PathBuf>) -> Result<AccessLog, Fail> {
+    let Some(path) = path.cloned() else { return Ok(AccessLog::default()) };
+    let cannot = format!("cannot write {}", path.display());
+    let open = move || -> io::Result<Box<dyn io::Write + Send>> {
+        if path.as_os_str() == "-" {
+            return Ok(Box::new(io::stdout()));
+        }
+        // It tells who asked for what: not for everybody.
+        let mut options = OpenOptions::new();
+        Ok(Box::new(options.create(true).append(true).mode(0o640).open(&path)?))
+    };
+    AccessLog::start(open).map_err(|error| Fail::usage(format!("{cannot}: {error}")))
+}
+
+/// Answers an operator's tools about a server, where that is wanted, and a service manager that
+/// watches it.
 pub(super) fn answer_admin(
     address: Option<&Address>,
     role: &'static str,
     metrics: &Registry,
     stop: &Stop,
 ) -> Result<(), Fail> {
+    notify::keep_watched(metrics);
     let Some(address) = address else { return Ok(()) };
     // A monitor may know this machine by the name that it was given, or has.
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -124,6 +147,7 @@ pub(super) fn announce(address: SocketAddr) {
     if let Err(fail) = term::out(&format!("listening on {address}")) {
         term::error(&fail);
     }
+    notify::ready();
 }
 
 /// SIGTERM drains; SIGINT, or a second signal, ends at once; SIGHUP calls `reload`.
@@ -145,11 +169,39 @@ pub(super) fn heed_signals(
                 _ => Phase::Stopped,
             };
             tracing::info!(?phase, "a signal came");
+            notify::stopping();
             life.request(phase);
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(cannot)?;
     Ok(())
+}
+
+/// The end of the certificate that is shown, as a gauge. It is that of the file when it was read: a
+/// new file that no SIGHUP has brought in helps nobody.
+#[derive(Clone, Default)]
+pub(super) struct CertEnd(Arc<Mutex<Option<Instant>>>);
+
+impl CertEnd {
+    /// Shows it in `metrics`.
+    pub(super) fn show_in(&self, metrics: &Registry) {
+        let end = Arc::clone(&self.0);
+        let help = "Until the certificate ends; 0 where it is over.";
+        metrics.gauge("certificate_seconds_left", help, move || {
+            let end = *end.lock().unwrap_or_else(PoisonError::into_inner);
+            end.map_or(u64::MAX, |end| end.saturating_duration_since(Instant::now()).as_secs())
+        });
+    }
+
+    /// The files have been read just now.
+    pub(super) fn note(&self, certs: Option<&PathBuf>) {
+        let infos = certs.and_then(|path| CertDir::open(path).describe().ok()).unwrap_or_default();
+        let shown = infos.iter().find(|info| info.kind == CertKind::Server);
+        let seconds = shown.map(|info| u64::try_from(info.seconds_left).unwrap_or(0));
+        let end =
+            seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
 }
 
 /// How often certificates are looked at for their end.

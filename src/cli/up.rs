@@ -102,6 +102,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         client: state.certs.load_client()?,
         roots: state.certs.load_roots()?,
         token: state.token.clone(),
+        access: serve::open_access(keys.access_log.as_ref())?,
         files: open_files(keys.store_root.as_deref(), page.as_ref())?,
         store_root: keys.store_root.clone(),
     };

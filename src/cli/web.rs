@@ -55,6 +55,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     let life = Lifecycle::default();
     let stop = life.stop();
     let reload = || Err(Fail::usage("a gateway reads its token when it starts, and no more"));
+    super::notify::keep_watched(&config.metrics);
     serve::heed_signals(life, reload)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::fail::Fail;
 use super::nats::Wish;
-use super::serve::{self, ServeArgs};
+use super::serve::{self, CertEnd, ServeArgs};
 use super::term;
 use crate::auth::Tokens;
 use crate::config::{
     ClientAuthMode, File, NOTICE_DEFAULT, Running, SLOTS_MAX, SPARES, WorkerKeys, cores, isolation,
     with_memory, within,
 };
+use crate::exchange::AccessLog;
 use crate::io::{Driver, memory_bytes};
 use crate::limits::ConvertLimits;
 use crate::server::{Changing, Lifecycle, Phase, Plan, Stop};
@@ -72,11 +73,19 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         return serve::facts(&facts);
     }
     let before = config.live.clone();
+    let access = serve::open_access(keys.access_log.as_ref())?;
+    let config = worker::Config { access: access.clone(), ..config };
+    let end = CertEnd::default();
+    end.note(keys.certs.as_ref());
+    end.show_in(&config.metrics);
     let life = Lifecycle::default();
     let stop = life.stop();
     serve::answer_admin(keys.admin.as_ref(), "worker", &config.metrics, &stop)?;
     serve::heed_signals(life, move || {
-        let anew = read_live(&read_keys(&args)?)?;
+        let keys = read_keys(&args)?;
+        access.reopen();
+        let anew = read_live(&keys)?;
+        end.note(keys.certs.as_ref());
         let tokens = anew.tokens.after(&before.now().tokens);
         sender.set(worker::Live { tokens, ..anew });
         Ok(())
@@ -186,6 +195,7 @@ fn configure(
         ),
         slots: within("slots", keys.slots.unwrap_or_else(cores), 1..=SLOTS_MAX)?,
         metrics: crate::exchange::registry(),
+        access: AccessLog::default(),
         limits_guesses: matches!(keys.client_auth, Some(ClientAuthMode::None)),
     })
 }

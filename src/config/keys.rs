@@ -134,10 +134,15 @@ macro_rules! server_keys {
             #[serde(deserialize_with = "parsed")]
             linger_timeout: Period,
 
-            /// Answer `/healthz`, `/readyz` and `/metrics` over HTTP here; they need no token
+            /// Answer `/livez`, `/readyz` and `/metrics` over HTTP here; they need no token
             #[arg(long, env = "FXSRV_ADMIN", value_name = "HOST:PORT")]
             #[serde(deserialize_with = "parsed")]
             admin: Address,
+
+            /// Write a line of JSON for each request to this file, or to stdout with `-`. SIGHUP opens
+            /// the file anew, for whoever has moved it away
+            #[arg(long, env = "FXSRV_ACCESS_LOG", value_name = "FILE")]
+            access_log: PathBuf,
 
             /// What is logged on stderr: `error`, `warn`, `info`, `debug` or `trace`
             /// [default: info]

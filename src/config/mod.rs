@@ -6,6 +6,7 @@
 mod batch;
 mod convert;
 mod keys;
+mod memory;
 mod server;
 mod store;
 mod values;
@@ -21,9 +22,10 @@ use std::str::FromStr;
 
 pub(crate) use batch::BatchKeys;
 pub(crate) use convert::ConvertKeys;
+pub(crate) use memory::with_memory;
 pub(crate) use server::{
     ClientAuthMode, Common, IsolationMode, MasterKeys, NOTICE_DEFAULT, Running, SLOTS_MAX, SPARES,
-    UpKeys, WorkerWire, cores, isolation, with_memory, within,
+    UpKeys, WorkerWire, cores, isolation, within,
 };
 pub(crate) use store::{FilesKeys, StoreKeys};
 pub(crate) use values::{ByteSize, Period};

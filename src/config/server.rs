@@ -217,33 +217,6 @@ pub(crate) struct Common {
 /// A worker's state is a matter of a few looks; who asks for hundreds has mistaken the number.
 const CHECKS_IN_A_ROW: std::ops::RangeInclusive<usize> = 1..=100;
 
-/// Less holds no picture of a telephone's camera.
-const MEMORY_MIN: u64 = 128 << 20;
-
-/// What a machine that has much of it gives without being told.
-const MEMORY_DEFAULT: u64 = 8 << 30;
-
-/// `limits` with what a worker may hold in memory, of a machine that has so much.
-pub(crate) fn with_memory(
-    limits: ServerLimits,
-    memory: Option<ByteSize>,
-    machine_bytes: Option<u64>,
-) -> Result<ServerLimits, ConfigError> {
-    let value = memory.map_or_else(
-        || {
-            let share = machine_bytes.map_or(MEMORY_DEFAULT, |bytes| bytes / 4 * 3);
-            share.clamp(MEMORY_MIN, MEMORY_DEFAULT)
-        },
-        |memory| memory.0,
-    );
-    if value < MEMORY_MIN {
-        let number = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let (value, min) = (number(value), number(MEMORY_MIN));
-        return Err(ConfigError::Range { key: "memory", value, min, max: usize::MAX });
-    }
-    Ok(ServerLimits { bodies_bytes_max: value / 2, working_bytes_max: value / 2, ..limits })
-}
-
 impl MasterKeys {
     /// What is kept of connections to workers.
     pub(crate) fn upstream_limits(&self) -> Result<UpstreamLimits, ConfigError> {

@@ -166,7 +166,7 @@ keys! {
         #[serde(deserialize_with = "parsed")]
         linger_timeout: Period,
 
-        /// Answer `/healthz`, `/readyz` and `/metrics` over HTTP here; they need no token
+        /// Answer `/livez`, `/readyz` and `/metrics` over HTTP here; they need no token
         #[arg(long, env = "FXSRV_ADMIN", value_name = "HOST:PORT")]
         #[serde(deserialize_with = "parsed")]
         admin: Address,

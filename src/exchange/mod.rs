@@ -3,12 +3,14 @@
 //! Owns: reading a request's head and checking it in the order of the specification, and answering
 //! so that the answer arrives whole. Must never touch a body but to drop it.
 
+mod access;
 mod end;
 
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+pub use access::{Access, AccessLog, Times};
 pub use end::{End, registry};
 
 use crate::auth::{Denied, Grant};

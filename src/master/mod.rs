@@ -17,6 +17,7 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 use crate::auth::{Guard, Tokens};
+use crate::exchange::AccessLog;
 use crate::limits::{FleetLimits, ServerLimits, UpstreamLimits};
 use crate::metrics::Registry;
 use crate::server::{self, Changing, Plan, Stop};
@@ -43,6 +44,8 @@ pub struct Config {
     pub upstream_limits: UpstreamLimits,
     /// Where it counts; [`crate::exchange::registry`] makes one.
     pub metrics: Registry,
+    /// Where a line of each request goes.
+    pub access: AccessLog,
     /// Whether an address that shows wrong tokens over and over is not served for a while.
     pub limits_guesses: bool,
 }
@@ -86,7 +89,14 @@ pub fn run_following(
     let fleet = Fleet::new(fleet_limits);
     fleet.show_in(&metrics);
     let keeper = Keeper::new(fleet.clone(), live.clone(), found, worker_wire)?;
-    let shared = Arc::new(Shared { live: live.clone(), fleet, worker_wire, limits, guard });
+    let shared = Arc::new(Shared {
+        live: live.clone(),
+        fleet,
+        worker_wire,
+        limits,
+        guard,
+        access: config.access,
+    });
     let make = |context| {
         let upstreams =
             Upstreams::new(shared.fleet.view(), live.clone(), fleet_limits, upstream_limits);

@@ -10,8 +10,9 @@ use super::Live;
 use super::fleet::Fleet;
 use super::tunnel::{Attempt, Outcome, Repeat, Tunnel};
 use super::upstream::{Ask, Upstream, Upstreams};
+use crate::admin;
 use crate::auth::{Guard, TooMuch};
-use crate::exchange::{self, End, Head, Next, Refusal, Strangers};
+use crate::exchange::{self, Access, AccessLog, End, Head, Next, Refusal, Strangers, Times};
 use crate::io::Socket;
 use crate::limits::ServerLimits;
 use crate::metrics::{self, InFlight};
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) worker_wire: Version,
     pub(super) limits: ServerLimits,
     pub(super) guard: Guard,
+    pub(super) access: AccessLog,
 }
 
 /// One thread of a master.
@@ -71,7 +73,7 @@ impl Master {
             let next = match head.and_then(|head| self.check_worker_wire(head)) {
                 Ok(head) => self.serve_request(stream, &head).await?,
                 Err(refusal) => {
-                    let next = self.refuse(stream, &refusal).await?;
+                    let next = self.refuse(stream, None, &refusal).await?;
                     if strangers.is_too_many(&refusal, limits) { Next::Finish } else { next }
                 }
             };
@@ -117,12 +119,15 @@ impl Master {
                 return self.refuse_request(client, head, busy(&too_much), unread_bytes).await;
             }
         };
-        let started = Instant::now();
+        let mut clock = Clock { started: Instant::now(), queue_us: 0 };
         let mut ask = Ask::new(head.header.body_bytes());
         let mut body: Option<Zeroizing<Vec<u8>>> = None;
         loop {
             let mut worker = match self.prepare(client, head, &ask).await {
-                Ok(worker) => worker,
+                Ok(worker) => {
+                    clock.queue_us = micros(clock.started.elapsed());
+                    worker
+                }
                 Err(failure) => {
                     let unread_bytes = body.map_or(head.header.body_bytes(), |_| 0);
                     return self.refuse_request(client, head, failure, unread_bytes).await;
@@ -138,14 +143,14 @@ impl Master {
             let again = match attempted {
                 Ok(Attempt::Again(again)) => again,
                 Ok(Attempt::Done(outcome)) => {
-                    log_access(client, head, Ok(&outcome), worker.name(), started);
+                    self.log_access(client, head, Ok(&outcome), worker.name(), &clock);
                     if outcome.is_reusable {
                         self.upstreams.keep(worker);
                     }
                     return Ok(outcome.next);
                 }
                 Err(error) => {
-                    log_access(client, head, Err(&error), worker.name(), started);
+                    self.log_access(client, head, Err(&error), worker.name(), &clock);
                     return Err(error);
                 }
             };
@@ -206,14 +211,59 @@ impl Master {
     ) -> Result<Next, StreamError> {
         let (version, checksum) = (head.version, head.options.checksum);
         let unread_bytes = Some(unread_bytes);
-        self.refuse(client, &Refusal { version, failure, checksum, unread_bytes }).await
+        self.refuse(client, Some(head), &Refusal { version, failure, checksum, unread_bytes }).await
     }
 
-    async fn refuse(&self, client: &mut TlsStream, refusal: &Refusal) -> Result<Next, StreamError> {
+    async fn refuse(
+        &self,
+        client: &mut TlsStream,
+        head: Option<&Head>,
+        refusal: &Refusal,
+    ) -> Result<Next, StreamError> {
         let Failure { code, message, .. } = &refusal.failure;
-        End::Failed(*code).count(None);
+        let end = End::Failed(*code);
+        end.count(None);
+        let (peer, started, times) = (client.peer(), Instant::now(), Times::default());
+        let access = Access { peer, head, end, bytes_out: 0, started, times, worker: None };
+        self.shared.access.write(&access);
         tracing::info!(peer = %client.peer(), code = code.name(), message, "refused");
         exchange::refuse(client, refusal, &self.shared.limits).await
+    }
+
+    fn log_access(
+        &self,
+        client: &TlsStream,
+        head: &Head,
+        outcome: Result<&Outcome, &StreamError>,
+        worker: &str,
+        clock: &Clock,
+    ) {
+        let Clock { started, queue_us } = *clock;
+        let (end, bytes_out, convert_us) = outcome.map_or((End::ClientGone, 0, 0), |outcome| {
+            (outcome.end, outcome.bytes_out, outcome.convert_us)
+        });
+        end.count_since(head.operation, started, convert_us);
+        metrics::count(|here| {
+            here.body_bytes_in.add(head.header.body_bytes());
+            here.body_bytes_out.add(bytes_out);
+        });
+        tracing::info!(
+            peer = %client.peer(),
+            id = head.options.id.as_deref(),
+            token = head.grant.name(),
+            operation = head.operation.name(),
+            code = end.name(),
+            bytes_in = head.header.body_bytes(),
+            bytes_out,
+            convert_us,
+            total_us = started.elapsed().as_micros(),
+            worker,
+            "request"
+        );
+        let times =
+            Times { queue_us: Some(queue_us), convert_us: convert_us.into(), ..Times::default() };
+        let (peer, head, worker) = (client.peer(), Some(head), Some(worker));
+        self.shared.access.write(&Access { peer, head, end, bytes_out, started, times, worker });
     }
 
     /// The master's own status; the workers' own is asked of them.
@@ -223,6 +273,7 @@ impl Master {
         head: &Head,
     ) -> Result<Next, StreamError> {
         let mut text = format!("role=master\nversion={}\n", env!("CARGO_PKG_VERSION"));
+        text.push_str(&admin::judge(&self.context.metrics, self.context.stop()).to_string());
         text.push_str(&self.context.metrics.snapshot().lines());
         text.push_str(&self.shared.fleet.status_lines());
         End::Done.count(Some(head.operation));
@@ -260,32 +311,12 @@ fn busy(too_much: &TooMuch) -> Failure {
         .with_hint("try again after the given time; the operator may raise the token's limits")
 }
 
-fn log_access(
-    client: &TlsStream,
-    head: &Head,
-    outcome: Result<&Outcome, &StreamError>,
-    worker: &str,
+/// When a request began, and how long it waited for a worker and buffers.
+struct Clock {
     started: Instant,
-) {
-    let (end, bytes_out, convert_us) = outcome.map_or((End::ClientGone, 0, 0), |outcome| {
-        (outcome.end, outcome.bytes_out, outcome.convert_us)
-    });
-    end.count_since(head.operation, started, convert_us);
-    metrics::count(|here| {
-        here.body_bytes_in.add(head.header.body_bytes());
-        here.body_bytes_out.add(bytes_out);
-    });
-    tracing::info!(
-        peer = %client.peer(),
-        id = head.options.id.as_deref(),
-        token = head.grant.name(),
-        operation = head.operation.name(),
-        code = end.name(),
-        bytes_in = head.header.body_bytes(),
-        bytes_out,
-        convert_us,
-        total_us = started.elapsed().as_micros(),
-        worker,
-        "request"
-    );
+    queue_us: u64,
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -82,6 +82,8 @@ counters! {
     auth_failures,
     /// Requests that were refused unlooked at, since their address had shown too many wrong tokens.
     auth_limited,
+    /// Lines that the access log had no room for.
+    access_lines_lost,
     /// Bytes that came in over sockets, of clients and workers alike.
     socket_bytes_in,
     /// Bytes that went out over sockets, of clients and workers alike.

@@ -10,6 +10,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use tokio::sync::oneshot;
 
+use super::pulse::Pulses;
 use super::{Context, Places, Plan, Service, Stop};
 use crate::io::{BufferPool, Driver, Listener, explain_refusal};
 use crate::metrics::Registry;
@@ -20,6 +21,7 @@ pub(super) struct Crew<'a, M> {
     pub(super) stop: &'a Stop,
     pub(super) metrics: &'a Registry,
     pub(super) places: &'a Places,
+    pub(super) pulses: &'a Pulses,
     pub(super) make: &'a M,
 }
 

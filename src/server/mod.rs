@@ -6,6 +6,7 @@
 mod changing;
 mod crew;
 mod lifecycle;
+mod pulse;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -24,6 +25,7 @@ use crate::io::{BufferPool, Driver, Listener, PoolPlan, Socket, Which};
 use crate::io::{connections_within, join_queue, listen, shutdown_sockets, spawn};
 use crate::metrics::{self, Registry};
 use crew::Crew;
+use pulse::Pulses;
 
 /// What a server runs on.
 #[derive(Debug, Clone)]
@@ -74,6 +76,12 @@ impl Context {
         self.stop.phase() >= Phase::Draining
     }
 
+    /// Where the server is on its way.
+    #[must_use]
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
     /// Whether peers are to go elsewhere; requests are still taken.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
@@ -118,7 +126,8 @@ pub fn run<S: Service>(
     let first = listen_soon(plan.listen).map_err(cannot_listen)?;
     let address = first.local_addr()?;
     let places = Places::new(plan.connections_max);
-    let crew = Crew { plan, stop, metrics, places: &places, make: &make };
+    let pulses = Pulses::new(metrics);
+    let crew = Crew { plan, stop, metrics, places: &places, pulses: &pulses, make: &make };
     std::thread::scope(|scope| {
         let start = || {
             let crew = crew.assemble(scope)?;
@@ -169,8 +178,15 @@ impl<S: Service, M: Fn(Context) -> S + Sync> Crew<'_, M> {
                 });
             },
         );
-        accepting.await;
-        drain(&open, &mut stop, plan.grace).await;
+        let serving = async {
+            accepting.await;
+            drain(&open, &mut stop, plan.grace).await;
+        };
+        // Nothing of a ring is in what is dropped here.
+        tokio::select! {
+            () = serving => {}
+            () = self.pulses.beat() => {}
+        }
     }
 }
 

@@ -192,6 +192,9 @@ impl Admission {
             let oldest = here.lock().waiting.values().map(|waiting| waiting.since).min();
             oldest.map_or(0, |since| millis(since.elapsed()))
         });
+        gauge("queue_timeout_ms", "How long one may wait.", |here| {
+            millis(here.0.limits.queue_timeout)
+        });
         gauge("working_budget", "Bytes that conversions may work with.", |here| {
             here.0.limits.working_bytes_max
         });

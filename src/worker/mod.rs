@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::auth::{Guard, Tokens};
+use crate::exchange::AccessLog;
 use crate::io::use_huge_pages;
 use crate::isolation::Isolation;
 use crate::limits::{ConvertLimits, ServerLimits};
@@ -46,6 +47,8 @@ pub struct Config {
     pub slots: usize,
     /// Where it counts; [`crate::exchange::registry`] makes one.
     pub metrics: Registry,
+    /// Where a line of each request goes.
+    pub access: AccessLog,
     /// Whether an address that shows wrong tokens over and over is not served for a while. Masters
     /// that are known by their certificates need no such watch.
     pub limits_guesses: bool,
@@ -81,8 +84,7 @@ pub fn run_sharing(
     share: impl FnOnce(Converter),
     on_listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
-    let Config { plan, live, limits, convert_limits, isolation, slots, metrics, limits_guesses } =
-        config;
+    let Config { plan, live, limits, convert_limits, isolation, slots, metrics, .. } = config;
     use_huge_pages();
     let admission = Admission::new(slots, limits);
     let engine = Engine::start(slots, convert_limits, &isolation)?;
@@ -92,8 +94,8 @@ pub fn run_sharing(
     slots.show_in(&metrics);
     budget.show_in(&metrics);
     admission.show_in(&metrics);
-    let guard = Guard::new(limits_guesses);
-    let shared = Arc::new(Shared { live, limits, slots, budget, admission, guard });
+    let (guard, access) = (Guard::new(config.limits_guesses), config.access);
+    let shared = Arc::new(Shared { live, limits, slots, budget, admission, guard, access });
     let make = |context| Worker::new(context, Arc::clone(&shared));
     server::run(&plan, stop, &metrics, make, on_listening)
 }

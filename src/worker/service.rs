@@ -8,9 +8,10 @@ use super::Live;
 use super::admission::{Admission, Kept, Wish};
 use super::body::{self, Budget, ReceiveError};
 use super::slots::{Converted, Done, Slots, Work};
+use crate::admin;
 use crate::auth::Guard;
 use crate::convert::Target;
-use crate::exchange::{self, End, Head, Next, Refusal, Strangers};
+use crate::exchange::{self, Access, AccessLog, End, Head, Next, Refusal, Strangers, Times};
 use crate::io::{Buffer, Socket};
 use crate::limits::ServerLimits;
 use crate::metrics::{self, InFlight};
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub(super) budget: Budget,
     pub(super) admission: Admission,
     pub(super) guard: Guard,
+    pub(super) access: AccessLog,
 }
 
 /// One thread of a worker.
@@ -75,6 +77,8 @@ impl Worker {
                 Ok(head) => self.serve_request(stream, &head).await?,
                 Err(refusal) => {
                     log_refusal(stream, &refusal);
+                    let (end, times) = (End::Failed(refusal.failure.code), Times::default());
+                    self.log_line(stream, None, end, 0, Instant::now(), times);
                     let next = exchange::refuse(stream, &refusal, limits).await?;
                     if strangers.is_too_many(&refusal, limits) { Next::Finish } else { next }
                 }
@@ -92,20 +96,23 @@ impl Worker {
         stream: &mut TlsStream,
         head: &Head,
     ) -> Result<Next, StreamError> {
-        let started = Instant::now();
+        let (started, mut times) = (Instant::now(), Times::default());
         // The result's memory is counted until it has left.
         let (done, _kept) = match head.operation {
             Operation::Status => (self.status(head), None),
             Operation::Convert(target) => {
-                match self.receive_and_convert(stream, head, target).await {
+                match self.receive_and_convert(stream, head, target, &mut times).await {
                     Ok(done) => done,
                     Err(ReceiveError::Stream(error)) => {
                         log_unserved(stream, head, End::ClientGone, started);
+                        self.log_line(stream, Some(head), End::ClientGone, 0, started, times);
                         return Err(error);
                     }
                     Err(ReceiveError::Failed { failure, unread_bytes }) => {
                         let (version, checksum) = (head.version, head.options.checksum);
-                        log_unserved(stream, head, End::Failed(failure.code), started);
+                        let end = End::Failed(failure.code);
+                        log_unserved(stream, head, end, started);
+                        self.log_line(stream, Some(head), end, 0, started, times);
                         let refusal = Refusal { version, failure, checksum, unread_bytes };
                         return exchange::refuse(stream, &refusal, &self.shared.limits).await;
                     }
@@ -117,7 +124,19 @@ impl Worker {
             Operation::Status => End::Done.count(Some(head.operation)),
             Operation::Convert(_) => log_access(stream, head, &done, started),
         }
-        self.reply(stream, head, &done).await?;
+        let converted = Instant::now();
+        let replied = self.reply(stream, head, &done).await;
+        if head.operation != Operation::Status {
+            times.send_us = Some(micros(converted.elapsed()));
+            times.convert_us = done.convert_us.into();
+            let (end, bytes_out) = match (&replied, &done.result) {
+                (Err(_), _) => (End::ClientGone, 0),
+                (Ok(()), Ok(result)) => (End::Done, result.bytes.len() as u64),
+                (Ok(()), Err(failure)) => (End::Failed(failure.code), 0),
+            };
+            self.log_line(stream, Some(head), end, bytes_out, started, times);
+        }
+        replied?;
         Ok(if head.version == Version::V1_1 { Next::Keep } else { Next::Finish })
     }
 
@@ -128,7 +147,9 @@ impl Worker {
         stream: &mut TlsStream,
         head: &Head,
         target: Target,
+        times: &mut Times,
     ) -> Result<(Done, Option<Kept>), ReceiveError> {
+        let started = Instant::now();
         let Shared { limits, admission, .. } = &*self.shared;
         let body_bytes = head.header.body_bytes();
         let line = admission.line(head.header.token());
@@ -145,12 +166,13 @@ impl Worker {
         let received = body::receive(stream, head, &self.shared.budget).await;
         stream.detach();
         stream.socket().set_stall_limits(None, Some(limits.stall_timeout));
+        times.receive_us = Some(micros(started.elapsed()));
         let body = received?;
         metrics::count(|here| here.body_bytes_in.add(body.bytes.len() as u64));
         if let Err(failure) = head.options.checksum.verify(head.header.checksum(), body.checksum) {
             return Ok((Done { result: Err(failure), convert_us: 0 }, None));
         }
-        let ends = Instant::now() + limits.convert_timeout;
+        let (received, ends) = (Instant::now(), Instant::now() + limits.convert_timeout);
         let turn = match admission.enter(wish, &body.bytes).await {
             Ok(turn) => turn,
             Err(failure) => return Ok((Done { result: Err(failure), convert_us: 0 }, None)),
@@ -165,6 +187,7 @@ impl Worker {
             },
         };
         let done = self.shared.slots.convert(work, ends - Instant::now()).await;
+        times.queue_us = Some(micros(received.elapsed()).saturating_sub(done.convert_us.into()));
         let (is_typical, result_bytes) = match &done.result {
             Ok(result) => (true, result.bytes.len() as u64),
             // A file that is refused takes next to no time.
@@ -172,6 +195,21 @@ impl Worker {
         };
         let kept = turn.converted(is_typical.then_some(done.convert_us), result_bytes);
         Ok((done, Some(kept)))
+    }
+
+    /// The line of the access log.
+    fn log_line(
+        &self,
+        stream: &TlsStream,
+        head: Option<&Head>,
+        end: End,
+        bytes_out: u64,
+        started: Instant,
+        times: Times,
+    ) {
+        let (peer, worker) = (stream.peer(), None);
+        let access = Access { peer, head, end, bytes_out, started, times, worker };
+        self.shared.access.write(&access);
     }
 
     async fn reply(
@@ -230,7 +268,8 @@ impl Worker {
         let state = if self.context.is_leaving() { "draining" } else { "serving" };
         let lines = self.context.metrics.snapshot().lines();
         let version = env!("CARGO_PKG_VERSION");
-        let text = format!("role=worker\nversion={version}\nstate={state}\n{lines}");
+        let health = admin::judge(&self.context.metrics, self.context.stop());
+        let text = format!("role=worker\nversion={version}\nstate={state}\n{health}{lines}");
         let checksum = head.options.checksum.of(text.as_bytes());
         Done { result: Ok(Converted { bytes: text.into_bytes(), checksum }), convert_us: 0 }
     }
@@ -293,4 +332,8 @@ fn log_refusal(stream: &TlsStream, refusal: &Refusal) {
     let Failure { code, message, .. } = &refusal.failure;
     End::Failed(*code).count(None);
     tracing::info!(peer = %stream.peer(), code = code.name(), message, "refused");
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

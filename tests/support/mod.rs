@@ -186,6 +186,7 @@ pub fn start_worker(setup: &Setup, pki: &Pki) -> Server {
         isolation: Isolation::Thread,
         slots: setup.slots,
         metrics: fxsrv::exchange::registry(),
+        access: fxsrv::exchange::AccessLog::default(),
         limits_guesses: true,
     };
     Server::start(move |stop, sender| {
@@ -211,6 +212,7 @@ pub fn start_master(setup: &Setup, pki: &Pki, workers: &[String]) -> Server {
         worker_wire: setup.worker_wire,
         limits: setup.limits,
         metrics: fxsrv::exchange::registry(),
+        access: fxsrv::exchange::AccessLog::default(),
         limits_guesses: true,
         fleet_limits: FleetLimits::default(),
         upstream_limits: setup.upstream,

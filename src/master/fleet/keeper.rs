@@ -203,7 +203,13 @@ async fn check(worker: &Worker, live: &Live, wire: Version, limits: FleetLimits)
     let took = started.elapsed();
     match &asked {
         Ok(report) if report.is_leaving => worker.see(Seen::Leaving, &""),
-        Ok(_) => worker.see(Seen::Good, &""),
+        Ok(report) => {
+            worker.see(Seen::Good, &"");
+            if report.is_unready {
+                // It is there, and others are asked first.
+                worker.is_busy_for(limits.check_interval * 2);
+            }
+        }
         Err(error) => worker.see(Seen::Bad, error),
     }
     let pause = if worker.is_in_doubt() {

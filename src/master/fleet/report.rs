@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) is_leaving: bool,
+    /// It says that it should get no requests.
+    pub(super) is_unready: bool,
     pub(super) slots: Option<u64>,
     pub(super) busy: Option<u64>,
     pub(super) queued: Option<u64>,
@@ -22,6 +24,7 @@ impl Report {
             let number = value.parse().ok();
             match key {
                 "state" => report.is_leaving = value == "draining",
+                "health" => report.is_unready = value == "unready",
                 "slots" => report.slots = number,
                 "busy" => report.busy = number,
                 // Those that wait for their turn, and those that have it and wait for a slot.
@@ -49,9 +52,14 @@ mod tests {
 
     #[test]
     fn what_is_told_is_read_and_the_rest_is_passed_over() {
-        let text = "role=worker\nstate=draining\nslots=2\nbusy=x\n\nqueued=3\nnew=1\nmemory_budget_left=-1";
-        let report =
-            Report { is_leaving: true, slots: Some(2), queued: Some(3), ..Report::default() };
+        let text = "role=worker\nstate=draining\nhealth=unready\nslots=2\nbusy=x\n\nqueued=3\nnew=1\nmemory_budget_left=-1";
+        let report = Report {
+            is_leaving: true,
+            is_unready: true,
+            slots: Some(2),
+            queued: Some(3),
+            ..Report::default()
+        };
         assert_eq!(Report::parse(text), report);
         assert_eq!(Report::parse(""), Report::default());
         let report = Report::parse("queued=3\noldest_job_ms=5\nwaiting=4\noldest_waiting_ms=9");

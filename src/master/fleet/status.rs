@@ -35,6 +35,7 @@ fn worker_lines(text: &mut String, number: usize, worker: &Worker) {
         line("latency_us", &latency.as_micros());
     }
     let Some((told, report)) = &check.report else { return };
+    line("health", &if report.is_unready { "unready" } else { "ready" });
     line("told_ms", &Instant::now().duration_since(*told).as_millis());
     let told = [
         ("slots", report.slots),

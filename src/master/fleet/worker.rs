@@ -170,7 +170,7 @@ impl Worker {
         }
     }
 
-    fn is_busy_for(&self, time: Duration) {
+    pub(super) fn is_busy_for(&self, time: Duration) {
         let until = (self.born.elapsed() + time.min(self.limits.busy_max)).as_millis();
         self.busy_until_ms.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
     }

@@ -66,6 +66,8 @@ pub struct CertInfo {
     pub not_after: String,
     /// Whole days left; negative where it is over.
     pub days_left: i64,
+    /// The same in seconds.
+    pub seconds_left: i64,
     /// What it is for.
     pub kind: CertKind,
 }
@@ -227,6 +229,7 @@ fn describe_pem(file: &'static str, path: &Path, pem: &[u8]) -> Result<CertInfo,
         names: names(&cert),
         not_after: not_after.to_datetime().date().to_string(),
         days_left: seconds_left.div_euclid(SECONDS_PER_DAY),
+        seconds_left,
         kind: kind(&cert),
     })
 }

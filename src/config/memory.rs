@@ -1,0 +1,56 @@
+//! What a worker may hold in memory.
+
+use super::ConfigError;
+use super::values::ByteSize;
+use crate::limits::ServerLimits;
+
+/// Less holds no picture of a telephone's camera.
+const MEMORY_MIN: u64 = 128 << 20;
+
+/// What a machine that has much of it gives without being told.
+const MEMORY_DEFAULT: u64 = 8 << 30;
+
+/// `limits` with what a worker may hold in memory, of a machine that has so much.
+pub(crate) fn with_memory(
+    limits: ServerLimits,
+    memory: Option<ByteSize>,
+    machine_bytes: Option<u64>,
+) -> Result<ServerLimits, ConfigError> {
+    let value = memory.map_or_else(
+        || {
+            let share = machine_bytes.map_or(MEMORY_DEFAULT, |bytes| bytes / 4 * 3);
+            share.clamp(MEMORY_MIN, MEMORY_DEFAULT)
+        },
+        |memory| memory.0,
+    );
+    if value < MEMORY_MIN {
+        let number = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (value, min) = (number(value), number(MEMORY_MIN));
+        return Err(ConfigError::Range { key: "memory", value, min, max: usize::MAX });
+    }
+    Ok(ServerLimits { bodies_bytes_max: value / 2, working_bytes_max: value / 2, ..limits })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_half_is_for_files_and_a_half_for_work() {
+        let of = |memory: Option<u64>, machine| {
+            let limits = ServerLimits::default();
+            let limits = with_memory(limits, memory.map(ByteSize), machine).unwrap();
+            (limits.bodies_bytes_max, limits.working_bytes_max)
+        };
+        assert_eq!(of(Some(1 << 30), None), (512 << 20, 512 << 20));
+        assert_eq!(of(None, Some(64 << 30)), (4 << 30, 4 << 30));
+        assert_eq!(of(None, Some(4 << 30)), (1536 << 20, 1536 << 20));
+        assert_eq!(of(None, Some(1 << 20)), (64 << 20, 64 << 20));
+        let error = with_memory(ServerLimits::default(), Some(ByteSize(1)), None).unwrap_err();
+        assert!(
+            error.to_string().starts_with("memory is 1, and must be from 134217728"),
+            "{error}"
+        );
+    }
+}
