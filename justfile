@@ -142,3 +142,11 @@ bench-batch *args:
 simulate *args:
     cargo build --release -p fxsrv -p fxsrv-bench
     {{target}}/release/fxsrv-bench simulate {{args}}
+
+# Licences, sources, duplicates and advisories of every crate; needs cargo-deny and the network
+deny:
+    cargo deny --locked check
+
+# A .deb from the release binary
+deb *args: build
+    packaging/deb --bin {{target}}/release/fxsrv {{args}}
