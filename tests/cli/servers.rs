@@ -207,6 +207,10 @@ fn the_sample_configuration_is_accepted() {
     let sandbox = prepared();
     let sample = include_str!("../../docs/fxsrv.toml");
     sandbox.write("fxsrv.toml", sample);
+    // Authorities of others, which a worker reads at once.
+    for name in ["certs/s3-ca.pem", "certs/nats-ca.pem"] {
+        std::fs::copy(sandbox.path("certs/ca.pem"), sandbox.path(name)).unwrap();
+    }
     for command in ["convert", "master", "worker", "up"] {
         let ended = sandbox.run(&[command, "--check-config", "--config", "fxsrv.toml"]);
         assert!(ended.expect(0).text().starts_with("ok\n"), "{command}");
