@@ -97,12 +97,25 @@ impl Socket {
     }
 
     /// Writes all that is pending in `window`. The window is empty afterwards, also after an error:
-    /// a connection that failed to write is over.
+    /// a connection that failed to write is over. A ring is spared what is small.
     ///
     /// # Errors
     ///
     /// The kernel's, or `TimedOut` once a deadline has passed.
     pub async fn write_all(&self, window: &mut SendWindow) -> io::Result<()> {
+        self.write_window(window, true).await
+    }
+
+    /// The same, beside a read that is submitted at the same moment: a ring takes both in one call.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::write_all`].
+    pub async fn write_all_beside_read(&self, window: &mut SendWindow) -> io::Result<()> {
+        self.write_window(window, false).await
+    }
+
+    async fn write_window(&self, window: &mut SendWindow, at_once: bool) -> io::Result<()> {
         if window.is_empty() {
             return Ok(());
         }
@@ -110,7 +123,7 @@ impl Socket {
         let mut result = Ok(());
         while !pending.is_empty() && result.is_ok() {
             self.watched.write.arm();
-            let (written, back) = self.watched.stream.write(buffer, pending.clone()).await;
+            let (written, back) = self.watched.stream.write(buffer, pending.clone(), at_once).await;
             buffer = back;
             metrics::count(|here| {
                 here.socket_writes.add(1);

@@ -32,15 +32,16 @@ impl Stream {
         }
     }
 
-    /// Writes once from `pending`. A small write is tried without the ring.
+    /// Writes once from `pending`. With `at_once` a small write is tried without the ring.
     pub(super) async fn write(
         &self,
         buffer: Buffer,
         pending: Range<usize>,
+        at_once: bool,
     ) -> (io::Result<usize>, Buffer) {
         match self {
             Self::Uring(stream) => {
-                if pending.len() <= AT_ONCE_BYTES_MAX {
+                if at_once && pending.len() <= AT_ONCE_BYTES_MAX {
                     match write_at_once(stream, &buffer.bytes()[pending.clone()]) {
                         // The peer is slow. Or the call was not made at all, which the ring repeats.
                         Err(error) if is_temporary(&error) => {}

@@ -218,14 +218,25 @@ impl WriteHalf<'_> {
     ///
     /// The connection failed.
     pub async fn flush(&mut self) -> Result<(), StreamError> {
-        loop {
-            self.ensure_room();
-            let all_moved = self.session.borrow_mut().flush_control(self.send);
+        while !self.move_control() {
             self.socket.write_all(self.send).await.map_err(StreamError::from_io)?;
-            if all_moved {
-                return Ok(());
-            }
         }
+        self.socket.write_all(self.send).await.map_err(StreamError::from_io)
+    }
+
+    /// The same, beside a read of the other connection.
+    pub(super) async fn flush_beside_read(&mut self) -> Result<(), StreamError> {
+        if self.move_control() {
+            self.socket.write_all_beside_read(self.send).await.map_err(StreamError::from_io)
+        } else {
+            self.flush().await
+        }
+    }
+
+    /// Puts what the session itself has to say behind what is sealed; true when all of it fits.
+    fn move_control(&mut self) -> bool {
+        self.ensure_room();
+        self.session.borrow_mut().flush_control(self.send)
     }
 
     /// Sends close_notify, then FIN.

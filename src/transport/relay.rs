@@ -126,7 +126,7 @@ impl Relay {
                 Step::NeedWrite => to.flush().await.map_err(RelayError::To)?,
                 Step::NeedRead if to.send.is_empty() => self.read(from).await?,
                 Step::NeedRead => {
-                    let (written, read) = tokio::join!(to.flush(), self.read(from));
+                    let (written, read) = tokio::join!(to.flush_beside_read(), self.read(from));
                     written.map_err(RelayError::To)?;
                     read?;
                 }
