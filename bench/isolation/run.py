@@ -202,7 +202,7 @@ def one_shots(binary, directory, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--bin", type=Path, default=ROOT / "target" / "release" / "fxsrv")
+    parser.add_argument("--bin", type=lambda path: Path(path).resolve(), default=ROOT / "target" / "release" / "fxsrv")
     parser.add_argument("--no-record", action="store_true", help="print alone")
     args = parser.parse_args()
     # Whoever ends this ends its workers too.

@@ -39,7 +39,7 @@ def main():
     parser.add_argument("--memory", default="512 MiB")
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--side", type=int, default=500, help="of the square picture, in pixels")
-    parser.add_argument("--bin", type=Path, default=ROOT / "target" / "release" / "fxsrv")
+    parser.add_argument("--bin", type=lambda path: Path(path).resolve(), default=ROOT / "target" / "release" / "fxsrv")
     parser.add_argument("--keep", action="store_true", help="write the results")
     args = parser.parse_args()
     os.environ["FXSRV_BIN"] = str(args.bin)
