@@ -24,6 +24,8 @@ const PLAIN: &[i64] = &[
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
+    // How much there is, which the C library's qsort asks before it sorts a kilobyte or more.
+    libc::SYS_sysinfo,
     // Locks of the C library and of Rust; there is one thread, so that none waits.
     libc::SYS_futex,
     libc::SYS_sched_yield,

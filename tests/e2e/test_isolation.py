@@ -114,6 +114,28 @@ class Case(faults.Case):
         self.check_rest(before)
 
 
+class Work(Case):
+    """What codecs do only for some files, and must be allowed to."""
+
+    def test_a_picture_with_transparency_becomes_webp(self):
+        # libwebp sorts what alpha consists of, for which the C library asks how much memory there is.
+        def chunk(kind, data):
+            return struct.pack(">I", len(data)) + kind + data + struct.pack(
+                ">I", zlib.crc32(kind + data))
+        side, bytes_of = 64, samples.pseudo_random(64 * 64 * 4)
+        rows = b"".join(
+            b"\0" + bytes(next(bytes_of) & 255 for _ in range(4 * side)) for _ in range(side))
+        picture = (b"\x89PNG\r\n\x1a\n"
+                   + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0))
+                   + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+        for io in harness.DRIVERS:
+            _, _, address = self.start_isolated(io)
+            for version in (self.convert_v1, self.convert_v1_1):
+                with self.subTest(io=io):
+                    result = version(address, client_v1.TO_WEBP, picture)
+                    self.assertEqual(samples.picture_header(result), ("webp", side, side))
+
+
 class Faults(Case):
     """A child that goes down in the middle of a conversion."""
 
