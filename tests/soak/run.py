@@ -10,8 +10,8 @@ half requests and nothing. In the end:
 
 - every request has one outcome; one that is not good is explained by a fault of that moment, or it is a violation;
 - every result was checked, pictures by decoding them; every acknowledged file is in the store;
-- one master and one worker have lived through it: nothing of them grows (lines through samples, with confidence), and
-  descriptors, buffers and requests in flight are what they were;
+- one master and one worker have lived through it: nothing of them grows (lines through samples, with confidence, in runs of ten
+  minutes and more), and the master's descriptors, buffers and requests in flight are what they were;
 - nothing of a body is on disk.
 
 The exit code is 0 if all of that holds. docs/reliability.md says what is promised.
