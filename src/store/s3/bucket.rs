@@ -16,7 +16,7 @@ use object_store::{
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Mutex, MutexGuard, Semaphore, oneshot};
 
-use super::error::{NO_BUCKET, late, reason, store_error};
+use super::error::{NO_BUCKET, reason, within};
 use super::quota::Quota;
 use super::settings::{Clients, Settings};
 use super::{BucketAddress, BucketError};
@@ -238,11 +238,7 @@ impl Objects {
         what: &str,
         work: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, StoreError> {
-        let after = self.limits.request_timeout;
-        match tokio::time::timeout(after, work).await {
-            Ok(done) => done.map_err(store_error),
-            Err(_) => Err(late(what, after)),
-        }
+        within(self.limits.request_timeout, what, work).await
     }
 
     /// Opens a file, or (`head`) asks for what is known of it.

@@ -1,5 +1,6 @@
 //! What goes wrong with a bucket.
 
+use std::future::Future;
 use std::time::Duration;
 
 use object_store::Error;
@@ -82,6 +83,18 @@ const REASON_CHARS_MAX: usize = 300;
 
 pub(super) fn late(what: &str, after: Duration) -> StoreError {
     StoreError::Bucket(format!("{what} took longer than {} s", after.as_secs()))
+}
+
+/// What a request to a bucket brings, where it brings it in time.
+pub(super) async fn within<T>(
+    after: Duration,
+    what: &str,
+    work: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(after, work).await {
+        Ok(done) => done.map_err(store_error),
+        Err(_) => Err(late(what, after)),
+    }
 }
 
 #[cfg(test)]

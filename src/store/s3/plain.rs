@@ -1,15 +1,13 @@
 //! The objects of a bucket as they are, without the rules of a store: for batches, whose sources
 //! others have put there.
 
-use std::future::Future;
-
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{GetOptions, GetResult, ObjectStore as _, PutMode, PutOptions, PutPayload};
 
-use super::error::{late, reason, store_error};
+use super::error::{reason, store_error, within};
 use super::settings::{Clients, Settings};
 use super::{BucketAddress, BucketError};
 use crate::limits::BucketLimits;
@@ -83,7 +81,7 @@ impl PlainBucket {
     pub async fn open(&self, key: &str) -> Result<Opened, StoreError> {
         let path = path(key)?;
         let opened = self.clients.store.get_opts(&path, GetOptions::default());
-        self.timed("reading", opened).await.map(Opened)
+        within(self.limits.request_timeout, "reading", opened).await.map(Opened)
     }
 
     /// Stores an object; with `replace` also where there is one of that key.
@@ -96,19 +94,7 @@ impl PlainBucket {
         let mode = if replace { PutMode::Overwrite } else { PutMode::Create };
         let options = PutOptions { mode, ..PutOptions::default() };
         let put = self.clients.store.put_opts(&path, PutPayload::from(bytes), options);
-        self.timed("writing", put).await.map(drop)
-    }
-
-    async fn timed<T>(
-        &self,
-        what: &str,
-        work: impl Future<Output = object_store::Result<T>>,
-    ) -> Result<T, StoreError> {
-        let after = self.limits.request_timeout;
-        match tokio::time::timeout(after, work).await {
-            Ok(done) => done.map_err(store_error),
-            Err(_) => Err(late(what, after)),
-        }
+        within(self.limits.request_timeout, "writing", put).await.map(drop)
     }
 }
 
