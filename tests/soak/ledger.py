@@ -5,7 +5,7 @@ import threading
 import time
 
 #: How long after its end a fault may still be felt: until the master has looked at its workers again.
-AFTERMATH_S = 4
+AFTERMATH_S = 1.5
 
 
 class Faults:
