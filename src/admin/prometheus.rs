@@ -37,9 +37,10 @@ pub(crate) fn render(snapshot: &Snapshot, role: &str) -> String {
         let labels = format!("operation=\"{operation}\",code=\"{code}\"");
         let _ = writeln!(text, "fxsrv_requests_total{{{labels}}} {count}");
     }
-    let whole = "requests as a whole, from head to the end of the answer";
-    histogram(&mut text, "request_seconds", whole, &snapshot.total_us);
-    histogram(&mut text, "convert_seconds", "conversions", &snapshot.convert_us);
+    for (name, help, times) in snapshot.latencies() {
+        let name = if name == "total" { "request" } else { name };
+        histogram(&mut text, &format!("{name}_seconds"), help, times);
+    }
     text
 }
 

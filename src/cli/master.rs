@@ -54,7 +54,8 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     if let Some(timeout) = keys.connect_timeout {
         running.limits.connect_timeout = timeout.0;
     }
-    let driver = serve::begin(keys.log, running.io)?;
+    let (driver, _follower) =
+        serve::begin_followed(keys.log, running.io, keys.otlp.as_ref(), "master")?;
     let first = read_live(&keys)?;
     let workers = first.workers.to_string();
     let (sender, changing) = Changing::new(first);

@@ -28,6 +28,11 @@ mod nats;
 mod nats;
 mod notify;
 mod options;
+#[cfg(feature = "otlp")]
+mod otlp;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_otlp.rs"]
+mod otlp;
 mod output;
 mod pattern;
 mod progress;

@@ -13,17 +13,22 @@ use signal_hook::iterator::Signals;
 
 use super::certs::WARN_DAYS;
 use super::fail::Fail;
+use super::logs;
 use super::notify;
+use super::otlp::Follower;
 use super::term;
 use crate::admin::Admin;
 use crate::auth::{Token, Tokens};
 use crate::client::Address;
-use crate::config::{LogLevel, Running};
+use crate::config::{Collector, LogLevel, Running};
 use crate::exchange::AccessLog;
 use crate::io::Driver;
 use crate::metrics::Registry;
 use crate::server::{Lifecycle, Phase, Plan, Stop};
 use crate::tls::certs::{CertDir, CertInfo, CertKind};
+
+/// What a server logs.
+const LOG_DEFAULT: LogLevel = LogLevel(tracing::Level::INFO);
 
 /// Flags of every server that are no keys.
 #[derive(Debug, clap::Args)]
@@ -69,8 +74,21 @@ pub(super) fn resolve(listen: Option<&Address>, default_port: u16) -> Result<Soc
 
 /// Starts the log, and chooses the driver.
 pub(super) fn begin(log: Option<LogLevel>, wish: Option<Driver>) -> Result<Driver, Fail> {
-    super::logs::start(log.unwrap_or(LogLevel(tracing::Level::INFO)));
+    logs::start(log.unwrap_or(LOG_DEFAULT));
     choose_driver(wish)
+}
+
+/// The same, with the spans of requests sent to `collector` for as long as what is returned lives.
+pub(super) fn begin_followed(
+    log: Option<LogLevel>,
+    wish: Option<Driver>,
+    collector: Option<&Collector>,
+    role: &str,
+) -> Result<(Driver, Option<Follower>), Fail> {
+    let Some(collector) = collector else { return Ok((begin(log, wish)?, None)) };
+    let follower = Follower::start(collector, role)?;
+    logs::start_followed(log.unwrap_or(LOG_DEFAULT), &follower);
+    Ok((choose_driver(wish)?, Some(follower)))
 }
 
 /// The driver that serves. A fallback is worth a line in the log.

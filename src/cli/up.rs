@@ -75,7 +75,8 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     let listen = serve::resolve(keys.listen.as_ref(), PORT)?;
     let dir = state_dir(&keys)?;
     let page = page_address(keys.web.as_ref())?;
-    let driver = serve::begin(keys.log, running.io)?;
+    let (driver, _follower) =
+        serve::begin_followed(keys.log, running.io, keys.otlp.as_ref(), "up")?;
     if args.serve.check_config {
         let mut facts = vec![
             ("listen", listen.to_string()),

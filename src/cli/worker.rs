@@ -58,7 +58,8 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         running.limits.convert_timeout = convert_timeout.0;
     }
     running.limits = with_memory(running.limits, keys.memory, memory_bytes())?;
-    let driver = serve::begin(keys.log, running.io)?;
+    let (driver, _follower) =
+        serve::begin_followed(keys.log, running.io, keys.otlp.as_ref(), "worker")?;
     let (sender, changing) = Changing::new(read_live(&keys)?);
     let config = configure(&keys, driver, &running, changing)?;
     let wish = Wish::of(&keys, &running, config.slots)?;

@@ -144,6 +144,12 @@ macro_rules! server_keys {
             #[arg(long, env = "FXSRV_ACCESS_LOG", value_name = "FILE")]
             access_log: PathBuf,
 
+            /// Send a span of each request, and of its parts, to the collector of OpenTelemetry at this
+            /// address, over HTTP: `http://127.0.0.1:4318`. Needs a build with the feature `otlp`
+            #[arg(long, env = "FXSRV_OTLP", value_name = "URL")]
+            #[serde(deserialize_with = "parsed")]
+            otlp: crate::config::Collector,
+
             /// What is logged on stderr: `error`, `warn`, `info`, `debug` or `trace`
             /// [default: info]
             #[arg(long, env = "FXSRV_LOG", value_name = "LEVEL")]

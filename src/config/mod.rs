@@ -28,7 +28,7 @@ pub(crate) use server::{
     UpKeys, WorkerWire, cores, isolation, within,
 };
 pub(crate) use store::{FilesKeys, StoreKeys};
-pub(crate) use values::{ByteSize, Period};
+pub(crate) use values::{ByteSize, Collector, Period};
 pub(crate) use web::{PageAt, WebKeys};
 pub(crate) use worker::WorkerKeys;
 

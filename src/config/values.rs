@@ -34,6 +34,30 @@ const PERIOD_UNITS: [(&str, u64); 5] =
 /// A day. Whoever wants to wait for longer has mistaken the unit.
 const PERIOD_MS_MAX: u64 = 86_400_000;
 
+/// Where spans go, over OTLP's HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Collector(pub(crate) String);
+
+/// Where a collector takes spans, unless an address says otherwise.
+const TRACES_PATH: &str = "/v1/traces";
+
+impl FromStr for Collector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        let (host, path) = rest.map_or(("", ""), |rest| rest.split_once('/').unwrap_or((rest, "")));
+        if host.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(format!(
+                "'{text}' is no address of a collector; one is http://127.0.0.1:4318"
+            ));
+        }
+        let url = text.trim_end_matches('/');
+        let traces = if path.is_empty() { TRACES_PATH } else { "" };
+        Ok(Self(format!("{url}{traces}")))
+    }
+}
+
 /// A whole number and its unit, in the unit of 1.
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -116,6 +140,17 @@ where
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_collector_takes_spans_at_its_usual_path_or_where_it_says() {
+        let url = |text: &str| text.parse::<Collector>().map(|Collector(url)| url);
+        assert_eq!(url("http://[::1]:4318").unwrap(), "http://[::1]:4318/v1/traces");
+        assert_eq!(url("https://host/").unwrap(), "https://host/v1/traces");
+        assert_eq!(url("http://host/otlp/v1/traces").unwrap(), "http://host/otlp/v1/traces");
+        for bad in ["", "host:4318", "http://", "http:///x", "grpc://host", "http://a b"] {
+            assert!(url(bad).unwrap_err().contains("no address of a collector"), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_have_units() {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::{End, Head};
+use super::{End, Head, spans};
 use crate::auth::Moment;
 use crate::metrics;
 
@@ -83,7 +83,7 @@ impl AccessLog {
     }
 
     /// Writes a line.
-    pub fn write(&self, access: &Access<'_>) {
+    fn write(&self, access: &Access<'_>) {
         let Some(sender) = &self.0 else { return };
         if sender.try_send(Message::Line(access.line())).is_err() {
             metrics::count(|here| here.access_lines_lost.add(1));
@@ -117,6 +117,25 @@ fn write_lines<W: Write>(lines: &Receiver<Message>, file: W, open: &dyn Fn() -> 
 }
 
 impl Access<'_> {
+    /// Tells of the request where it is to be told: in `log`, in the span that it is in, and of its
+    /// parts in the metrics.
+    pub fn tell(&self, log: &AccessLog) {
+        let Times { receive_us, queue_us, send_us, .. } = self.times;
+        metrics::count(|here| {
+            for (part, us) in [
+                (&here.receive_us, receive_us),
+                (&here.queue_us, queue_us),
+                (&here.send_us, send_us),
+            ] {
+                if let Some(us) = us {
+                    part.record(us);
+                }
+            }
+        });
+        spans::end(self);
+        log.write(self);
+    }
+
     fn line(&self) -> String {
         let total_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let Times { receive_us, queue_us, convert_us, send_us } = self.times;
@@ -182,16 +201,16 @@ mod tests {
             times: Times { queue_us: Some(3), ..Times::default() },
             worker: None,
         };
-        log.write(&access);
+        access.tell(&log);
         let line = got.recv().unwrap();
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["code"], "UNAUTHORIZED");
         assert_eq!((&value["bytes_out"], &value["queue_us"]), (&json!(7), &json!(3)));
         assert!(value["send_us"].is_null() && line.ends_with('\n'));
         log.reopen();
-        log.write(&access);
+        access.tell(&log);
         got.recv().unwrap();
         assert_eq!(*opened.lock().unwrap(), 2);
-        AccessLog::default().write(&access);
+        access.tell(&AccessLog::default());
     }
 }

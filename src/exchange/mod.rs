@@ -5,6 +5,9 @@
 
 mod access;
 mod end;
+pub mod spans;
+#[cfg(feature = "otlp")]
+mod trace_context;
 
 use std::time::{Duration, Instant};
 

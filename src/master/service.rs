@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Instrument as _;
 use zeroize::Zeroizing;
 
 use super::Live;
@@ -12,7 +13,7 @@ use super::tunnel::{Attempt, Outcome, Repeat, Tunnel};
 use super::upstream::{Ask, Upstream, Upstreams};
 use crate::admin;
 use crate::auth::{Guard, TooMuch};
-use crate::exchange::{self, Access, AccessLog, End, Head, Next, Refusal, Strangers, Times};
+use crate::exchange::{self, Access, AccessLog, End, Head, Next, Refusal, Strangers, Times, spans};
 use crate::io::Socket;
 use crate::limits::ServerLimits;
 use crate::metrics::{self, InFlight};
@@ -71,7 +72,10 @@ impl Master {
             let head = exchange::read_head(stream, &check, limits, idle_timeout).await?;
             let Some(head) = head else { break };
             let next = match head.and_then(|head| self.check_worker_wire(head)) {
-                Ok(head) => self.serve_request(stream, &head).await?,
+                Ok(head) => {
+                    let span = spans::request(&head);
+                    self.serve_request(stream, &head).instrument(span).await?
+                }
                 Err(refusal) => {
                     let next = self.refuse(stream, None, &refusal).await?;
                     if strangers.is_too_many(&refusal, limits) { Next::Finish } else { next }
@@ -123,7 +127,8 @@ impl Master {
         let mut ask = Ask::new(head.header.body_bytes());
         let mut body: Option<Zeroizing<Vec<u8>>> = None;
         loop {
-            let mut worker = match self.prepare(client, head, &ask).await {
+            let prepared = self.prepare(client, head, &ask).instrument(spans::queue()).await;
+            let mut worker = match prepared {
                 Ok(worker) => {
                     clock.queue_us = micros(clock.started.elapsed());
                     worker
@@ -138,7 +143,8 @@ impl Master {
                 is_allowed: self.upstreams.has_another(&ask, &worker),
                 is_reused: worker.is_reused,
             };
-            let attempted = self.forward(client, &mut worker, head, repeat).await;
+            let forwarding = self.forward(client, &mut worker, head, repeat);
+            let attempted = forwarding.instrument(spans::tunnel()).await;
             client.detach();
             let again = match attempted {
                 Ok(Attempt::Again(again)) => again,
@@ -225,7 +231,7 @@ impl Master {
         end.count(None);
         let (peer, started, times) = (client.peer(), Instant::now(), Times::default());
         let access = Access { peer, head, end, bytes_out: 0, started, times, worker: None };
-        self.shared.access.write(&access);
+        access.tell(&self.shared.access);
         tracing::info!(peer = %client.peer(), code = code.name(), message, "refused");
         exchange::refuse(client, refusal, &self.shared.limits).await
     }
@@ -263,7 +269,8 @@ impl Master {
         let times =
             Times { queue_us: Some(queue_us), convert_us: convert_us.into(), ..Times::default() };
         let (peer, head, worker) = (client.peer(), Some(head), Some(worker));
-        self.shared.access.write(&Access { peer, head, end, bytes_out, started, times, worker });
+        let access = Access { peer, head, end, bytes_out, started, times, worker };
+        access.tell(&self.shared.access);
     }
 
     /// The master's own status; the workers' own is asked of them.

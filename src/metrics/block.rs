@@ -17,8 +17,14 @@ macro_rules! counters {
             names: Names,
             /// Requests as a whole, from their head to the end of their answer.
             pub total_us: Histogram,
+            /// Arrivals of bodies.
+            pub receive_us: Histogram,
+            /// Waits for a worker, buffers, or a slot.
+            pub queue_us: Histogram,
             /// Conversions.
             pub convert_us: Histogram,
+            /// Answers on their way out.
+            pub send_us: Histogram,
         }
 
         /// The sum of the counters of several threads.
@@ -35,7 +41,10 @@ macro_rules! counters {
                     requests: (0..pairs).map(|_| Counter::default()).collect(),
                     names,
                     total_us: Histogram::default(),
+                    receive_us: Histogram::default(),
+                    queue_us: Histogram::default(),
                     convert_us: Histogram::default(),
+                    send_us: Histogram::default(),
                 }
             }
         }

@@ -20,8 +20,14 @@ pub struct Snapshot {
     pub requests: Vec<Ended>,
     /// Requests as a whole, from their head to the end of their answer.
     pub total_us: Latency,
+    /// Arrivals of bodies.
+    pub receive_us: Latency,
+    /// Waits for a worker, buffers, or a slot.
+    pub queue_us: Latency,
     /// Conversions.
     pub convert_us: Latency,
+    /// Answers on their way out.
+    pub send_us: Latency,
     /// What is read elsewhere.
     pub gauges: Vec<Reading>,
     names: Names,
@@ -62,7 +68,10 @@ impl Snapshot {
             counts: Counts::default(),
             requests: Vec::new(),
             total_us: Latency::default(),
+            receive_us: Latency::default(),
+            queue_us: Latency::default(),
             convert_us: Latency::default(),
+            send_us: Latency::default(),
             gauges: Vec::new(),
             names,
         }
@@ -72,7 +81,10 @@ impl Snapshot {
         self.threads += 1;
         self.counts.add(block);
         self.total_us.add(&block.total_us);
+        self.receive_us.add(&block.receive_us);
+        self.queue_us.add(&block.queue_us);
         self.convert_us.add(&block.convert_us);
+        self.send_us.add(&block.send_us);
         let Names { operations, codes } = self.names;
         let pairs =
             operations.iter().flat_map(|operation| codes.iter().map(move |code| (operation, code)));
@@ -117,6 +129,18 @@ impl Snapshot {
         self.counts.buffers_pooled.saturating_sub(held)
     }
 
+    /// The distributions, by the name of what they are of.
+    #[must_use]
+    pub fn latencies(&self) -> [(&'static str, &'static str, &Latency); 5] {
+        [
+            ("total", "requests as a whole, from head to the end of the answer", &self.total_us),
+            ("receive", "arrivals of bodies", &self.receive_us),
+            ("queue", "waits for a worker, buffers, or a slot", &self.queue_us),
+            ("convert", "conversions", &self.convert_us),
+            ("send", "answers on their way out", &self.send_us),
+        ]
+    }
+
     /// All of it as lines `key=value`: the body of a status answer. `docs/status.md` has the keys.
     #[must_use]
     pub fn lines(&self) -> String {
@@ -140,13 +164,13 @@ impl Snapshot {
         for Ended { operation, code, count } in &self.requests {
             line(&format!("requests_{operation}_{code}"), *count);
         }
-        for (name, latency) in [("total_us", &self.total_us), ("convert_us", &self.convert_us)] {
-            line(&format!("{name}_count"), latency.count());
-            line(&format!("{name}_sum"), latency.sum_us());
+        for (name, _, latency) in self.latencies() {
+            line(&format!("{name}_us_count"), latency.count());
+            line(&format!("{name}_us_sum"), latency.sum_us());
             for (quantile, share) in QUANTILES {
-                line(&format!("{name}_{quantile}"), latency.quantile(share));
+                line(&format!("{name}_us_{quantile}"), latency.quantile(share));
             }
-            line(&format!("{name}_max"), latency.max_us());
+            line(&format!("{name}_us_max"), latency.max_us());
         }
         lines
     }

@@ -22,6 +22,10 @@ pub(super) struct RequestId(pub(super) String);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The trace that a request belongs to: <https://www.w3.org/TR/trace-context/>. As an id it has master
+/// and worker make their spans a part of it.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// As many characters as the wire takes for an id.
 const ID_BYTES_MAX: usize = 64;
 
@@ -184,8 +188,8 @@ fn request_id(headers: &HeaderMap) -> String {
     let is_id = |id: &&str| {
         (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    let own = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(is_id);
-    own.map_or_else(new_id, str::to_owned)
+    let told = |name| headers.get(name).and_then(|id| id.to_str().ok()).filter(is_id);
+    told(X_REQUEST_ID).or_else(|| told(TRACEPARENT)).map_or_else(new_id, str::to_owned)
 }
 
 /// 64 random bits: enough to find one request among all of a log.

@@ -10,6 +10,7 @@ use super::body::Body;
 use super::engine::Engine;
 use super::slots::{Slots, Work};
 use crate::convert::{Options, Target};
+use crate::exchange::spans::Turn;
 use crate::isolation::Isolation;
 use crate::limits::ConvertLimits;
 use crate::wire::{ChecksumKind, Failure};
@@ -78,6 +79,7 @@ impl Converter {
             target,
             options: options.clone(),
             checksum: ChecksumKind::None,
+            waiting: Turn::default(),
         };
         let done = self.slots.convert(work, self.timeout).await;
         done.result.map(|converted| converted.bytes)

@@ -4,6 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Instrument as _;
+
 use super::Live;
 use super::admission::{Admission, Kept, Wish};
 use super::body::{self, Budget, ReceiveError};
@@ -11,7 +13,7 @@ use super::slots::{Converted, Done, Slots, Work};
 use crate::admin;
 use crate::auth::Guard;
 use crate::convert::Target;
-use crate::exchange::{self, Access, AccessLog, End, Head, Next, Refusal, Strangers, Times};
+use crate::exchange::{self, Access, AccessLog, End, Head, Next, Refusal, Strangers, Times, spans};
 use crate::io::{Buffer, Socket};
 use crate::limits::ServerLimits;
 use crate::metrics::{self, InFlight};
@@ -74,7 +76,10 @@ impl Worker {
             let head = exchange::read_head(stream, &check, limits, idle_timeout).await?;
             let Some(head) = head else { break };
             let next = match head {
-                Ok(head) => self.serve_request(stream, &head).await?,
+                Ok(head) => {
+                    let span = spans::request(&head);
+                    self.serve_request(stream, &head).instrument(span).await?
+                }
                 Err(refusal) => {
                     log_refusal(stream, &refusal);
                     let (end, times) = (End::Failed(refusal.failure.code), Times::default());
@@ -125,7 +130,7 @@ impl Worker {
             Operation::Convert(_) => log_access(stream, head, &done, started),
         }
         let converted = Instant::now();
-        let replied = self.reply(stream, head, &done).await;
+        let replied = self.reply(stream, head, &done).instrument(spans::send()).await;
         if head.operation != Operation::Status {
             times.send_us = Some(micros(converted.elapsed()));
             times.convert_us = done.convert_us.into();
@@ -163,7 +168,8 @@ impl Worker {
         })?;
         stream.attach_recv(buffer);
         stream.socket().set_stall_limits(Some(limits.stall_timeout), Some(limits.stall_timeout));
-        let received = body::receive(stream, head, &self.shared.budget).await;
+        let receiving = body::receive(stream, head, &self.shared.budget);
+        let received = receiving.instrument(spans::receive()).await;
         stream.detach();
         stream.socket().set_stall_limits(None, Some(limits.stall_timeout));
         times.receive_us = Some(micros(started.elapsed()));
@@ -173,6 +179,7 @@ impl Worker {
             return Ok((Done { result: Err(failure), convert_us: 0 }, None));
         }
         let (received, ends) = (Instant::now(), Instant::now() + limits.convert_timeout);
+        let waiting = spans::Turn::await_it();
         let turn = match admission.enter(wish, &body.bytes).await {
             Ok(turn) => turn,
             Err(failure) => return Ok((Done { result: Err(failure), convert_us: 0 }, None)),
@@ -185,6 +192,7 @@ impl Worker {
                 Version::V1_0 => ChecksumKind::None,
                 Version::V1_1 => head.options.checksum,
             },
+            waiting,
         };
         let done = self.shared.slots.convert(work, ends - Instant::now()).await;
         times.queue_us = Some(micros(received.elapsed()).saturating_sub(done.convert_us.into()));
@@ -209,7 +217,7 @@ impl Worker {
     ) {
         let (peer, worker) = (stream.peer(), None);
         let access = Access { peer, head, end, bytes_out, started, times, worker };
-        self.shared.access.write(&access);
+        access.tell(&self.shared.access);
     }
 
     async fn reply(

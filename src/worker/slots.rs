@@ -11,6 +11,7 @@ use super::ages::Ages;
 use super::body::Body;
 use super::engine::{Engine, too_late};
 use crate::convert::{Options, Target};
+use crate::exchange::spans;
 use crate::metrics::Registry;
 use crate::wire::{ChecksumKind, Code, Failure};
 
@@ -65,6 +66,7 @@ pub(super) struct Work {
     pub(super) target: Target,
     pub(super) options: Options,
     pub(super) checksum: ChecksumKind,
+    pub(super) waiting: spans::Turn,
 }
 
 struct Job {
@@ -172,7 +174,9 @@ impl Crew {
             }
             self.busy.fetch_add(1, Ordering::Relaxed);
             let started = Instant::now();
+            let converting = job.work.waiting.convert().entered();
             let (result, lease) = self.engine.convert(&mut job.work, job.deadline);
+            drop(converting);
             let convert_us = micros(started.elapsed());
             drop(job.work);
             self.finished(convert_us);
