@@ -15,11 +15,11 @@ import samples
 RECORD_PLAIN_MAX = 16_384
 
 
-def s_client(address, *args):
-    """What `openssl s_client` says about a server."""
+def s_client(address, *args, sent=b""):
+    """What `openssl s_client` says about a server, and the server to what is `sent`."""
     host, port = address
     done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"{host}:{port}", *map(str, args)], input=b"",
+        ["openssl", "s_client", "-connect", f"{host}:{port}", *map(str, args)], input=sent,
         capture_output=True, timeout=harness.PATIENCE_S)
     return (done.stdout + done.stderr).decode(errors="replace")
 
