@@ -153,21 +153,28 @@ fn is_right_to_left(character: char) -> bool {
     matches!(character, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}')
 }
 
-/// Turns a line that was laid out from left to right into reading order: runs of right-to-left
-/// words are reversed whole, digits and Latin words inside keep their order.
+/// Turns a line that was laid out from left to right into reading order: words of right-to-left
+/// letters are reversed, and so is the order of their runs. Where they are most of the line, it is read
+/// from its right end, and runs of other words keep their order within.
 fn reorder(out: &mut String, begin: usize) {
-    let line: Vec<String> = out[begin..].split(' ').map(str::to_owned).collect();
-    out.truncate(begin);
-    let right_to_left = |word: &String| word.chars().any(is_right_to_left);
-    let mut words: Vec<String> = Vec::with_capacity(line.len());
-    let mut run_start = 0;
-    for word in line {
-        if right_to_left(&word) {
-            words.insert(run_start, word.chars().rev().collect());
-        } else {
-            words.push(word);
-            run_start = words.len();
-        }
+    let line = out.split_off(begin);
+    let mut letters = [0_usize; 2];
+    for letter in line.chars().filter(|letter| letter.is_alphabetic()) {
+        letters[usize::from(is_right_to_left(letter))] += 1;
     }
-    out.push_str(&words.join(" "));
+    let runs_right_to_left = letters[1] > letters[0];
+    let words: Vec<&str> = line.split(' ').collect();
+    let turns = |word: &str| word.chars().any(is_right_to_left);
+    let mut runs: Vec<Vec<String>> = Vec::new();
+    for run in words.chunk_by(|left, right| turns(left) == turns(right)) {
+        runs.push(if turns(run[0]) {
+            run.iter().rev().map(|word| word.chars().rev().collect()).collect()
+        } else {
+            run.iter().map(|&word| word.to_owned()).collect()
+        });
+    }
+    if runs_right_to_left {
+        runs.reverse();
+    }
+    out.push_str(&runs.concat().join(" "));
 }
