@@ -7,6 +7,14 @@ const MIB: u64 = 1024 * 1024;
 /// Stack of a conversion: a PDF parser recurses as deep as its nesting limit allows.
 pub const CONVERT_STACK_BYTES: u64 = 16 * MIB;
 
+/// Bytes of a font file for texts. The largest collections of CJK that systems bring along have 20 MiB,
+/// those with all weights 120; a text needs one weight.
+pub const FONT_BYTES_MAX: u64 = 64 * MIB;
+
+/// Fonts beside the built-in ones. Each character that none has is looked for in all of them, and each
+/// child maps them all.
+pub const FONTS_MAX: usize = 8;
+
 /// What one conversion may cost. Checked from headers before memory is taken, or as it accrues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvertLimits {

@@ -56,7 +56,7 @@ const RULES: &[Rule] = &[
         why: "wire/ and convert/ know nothing of sockets",
     },
     Rule {
-        words: &["convert::convert("],
+        words: &["convert::convert(", "convert::convert_with("],
         allowed: &["isolation/child.rs", "worker/engine.rs"],
         within: &[],
         why: "files are decoded in a child, or on a worker's own threads, and nowhere else",

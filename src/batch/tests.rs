@@ -47,7 +47,7 @@ fn run_in(dir: &Path, job: &Job, stop_after: usize) -> (Vec<(String, &'static st
     };
     journal.read(plan.count()).unwrap();
     let limits = (ConvertLimits::default(), Duration::from_secs(60));
-    let converter = Converter::start(2, limits.0, &Isolation::Thread, limits.1).unwrap();
+    let converter = Converter::start(2, limits.0, &[], &Isolation::Thread, limits.1).unwrap();
     let (stop, mut told) = (AtomicBool::new(false), Vec::new());
     let tools = (&Arc::new(reach()), &converter);
     let tally = run(job, &plan, tools, &journal, &stop, &mut |event, _| {

@@ -1,22 +1,21 @@
 //! `fxsrv convert`.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::carry::{Errand, Origin};
 use super::fail::{Exit, Fail};
+use super::input::{is_stdin, read};
 use super::local::{LOCAL_NAMES, Parts, Tiers};
 use super::output::{Destination, Output, name_in_store};
 use super::progress::Bar;
 use super::server::{self, Target as Server};
-use super::{logs, options, serve, term, transfer};
+use super::{fonts, logs, options, serve, term, transfer};
 use crate::auth::Token;
 use crate::client::{Address, ClientConfig, ClientError, Connection, Request};
 use crate::config::{self, Common, ConvertKeys, FilesKeys, LogLevel};
-use crate::convert::Target;
+use crate::convert::{self, Target};
 use crate::io::Driver;
 use crate::server::Lifecycle;
 use crate::store::Name;
@@ -209,7 +208,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Fail> {
     match server {
         Server::Remote(config) => convert_all(&job, files, &config),
         Server::Local => {
-            let (tiers, config) = start_tiers(&keys, driver)?;
+            let (tiers, config) = start_tiers(&keys, to, driver)?;
             let converted = convert_all(&job, files, &config);
             let stopped = tiers.stop();
             converted.and_then(|exit| stopped.map(|()| exit))
@@ -263,7 +262,11 @@ fn facts(keys: &ConvertKeys, server: &Server, driver: Driver) -> Result<(), Fail
 }
 
 /// A master and a worker on 127.0.0.1, and how to reach them. Certificates and token end with them.
-fn start_tiers(keys: &ConvertKeys, driver: Driver) -> Result<(Tiers, ClientConfig), Fail> {
+fn start_tiers(
+    keys: &ConvertKeys,
+    to: Type,
+    driver: Driver,
+) -> Result<(Tiers, ClientConfig), Fail> {
     let made = throwaway(&LOCAL_NAMES.map(str::to_owned))?;
     let token = Token::generate()?;
     let common = Common {
@@ -273,6 +276,8 @@ fn start_tiers(keys: &ConvertKeys, driver: Driver) -> Result<(Tiers, ClientConfi
         ..Common::default()
     };
     let running = common.parse()?;
+    let fonts =
+        if to == Type::Pdf { fonts::open(keys.font.as_deref())?.into_inner() } else { vec![] };
     let parts = Parts {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         driver,
@@ -280,6 +285,7 @@ fn start_tiers(keys: &ConvertKeys, driver: Driver) -> Result<(Tiers, ClientConfi
         workers: 1,
         // It is asked for one file after another.
         slots: 1,
+        fonts,
         isolation: config::isolation(keys.isolation, None, None, running.limits.body_bytes_max, 0),
         server: made.server,
         client: made.client,
@@ -426,6 +432,9 @@ async fn convert_one(
     bar.clear();
     let answer = answer?;
     destination.save(&answer.bytes, job.force)?;
+    if let Some(notice) = convert::notice(&answer.bytes, job.to.target()) {
+        term::warn(&format!("{name}: {notice}"));
+    }
     tell(name, &destination, [body.len() as u64, answer.bytes.len() as u64], start);
     tally.written.push(destination);
     Ok(())
@@ -452,40 +461,4 @@ fn tell(name: &str, destination: &Destination, [before, after]: [u64; 2], start:
         let ms = start.elapsed().as_millis();
         term::note(&format!("{name} -> {destination}  {before} -> {after} in {ms} ms"));
     }
-}
-
-fn is_stdin(path: &Path) -> bool {
-    path == Path::new("-")
-}
-
-/// A whole file, or stdin, that is not larger than the limit.
-fn read(input: Option<&Path>, bytes_max: u64) -> Result<Vec<u8>, Fail> {
-    let too_large = || {
-        let max = config::ByteSize(bytes_max);
-        Fail::failed(format!("it is larger than the limit of {max}"))
-            .with_hint("raise the limit with --max-body")
-    };
-    let cannot = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Fail::failed("there is no such file"),
-        io::ErrorKind::PermissionDenied => Fail::failed("it may not be read by this user"),
-        _ => Fail::failed(format!("cannot read it: {error}")),
-    };
-    let mut body = Vec::new();
-    match input {
-        None => {
-            io::stdin().lock().take(bytes_max + 1).read_to_end(&mut body).map_err(cannot)?;
-        }
-        Some(path) => {
-            let file = File::open(path).map_err(cannot)?;
-            let metadata = file.metadata().map_err(cannot)?;
-            if metadata.len() > bytes_max {
-                return Err(too_large());
-            }
-            file.take(bytes_max + 1).read_to_end(&mut body).map_err(cannot)?;
-        }
-    }
-    if body.len() as u64 > bytes_max {
-        return Err(too_large());
-    }
-    Ok(body)
 }

@@ -12,7 +12,7 @@ use crate::auth::{Token, Tokens};
 use crate::config::Running;
 use crate::exchange::AccessLog;
 use crate::io::Driver;
-use crate::isolation::Isolation;
+use crate::isolation::{Font, Isolation};
 use crate::limits::{ClientLimits, ConvertLimits, FleetLimits, UpstreamLimits, WebLimits};
 use crate::master::{WorkerList, WorkerSpec};
 use crate::metrics::Registry;
@@ -34,6 +34,8 @@ pub(super) struct Parts {
     pub(super) workers: usize,
     /// Conversions at once of each worker.
     pub(super) slots: usize,
+    /// For texts.
+    pub(super) fonts: Vec<Font>,
     pub(super) isolation: Isolation,
     /// Shown by master and workers; its names have 127.0.0.1.
     pub(super) server: Identity,
@@ -155,6 +157,7 @@ impl Parts {
             }),
             limits: self.running.limits,
             convert_limits: ConvertLimits::default(),
+            fonts: self.fonts.clone(),
             isolation: self.isolation.clone(),
             slots: self.slots,
             metrics: crate::exchange::registry(),

@@ -17,6 +17,8 @@ mod fail;
 mod fetch;
 mod files;
 mod fleet;
+mod fonts;
+mod input;
 mod landing;
 mod local;
 mod logs;

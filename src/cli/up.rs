@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::certs::{default_names, with_missing};
 use super::fail::Fail;
+use super::fonts;
 use super::local::{LOCAL_NAMES, Parts, Tiers};
 use super::serve::{self, ServeArgs};
 use super::store::open as open_store;
@@ -65,6 +66,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     let workers = within("workers", keys.workers.unwrap_or(1), 1..=WORKERS_MAX)?;
     let slots = keys.slots.unwrap_or_else(|| cores().div_ceil(workers));
     let slots = within("slots", slots, 1..=SLOTS_MAX)?;
+    let fonts = fonts::open(keys.font.as_deref())?;
     let isolation = isolation(
         keys.isolation,
         keys.isolation_user,
@@ -87,6 +89,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
             ),
             ("workers", format!("{workers}, each with {slots} conversions at once")),
             ("isolation", isolation.to_string()),
+            ("fonts", fonts.names()),
         ];
         facts.extend(serve::common_facts(driver, &running));
         return serve::facts(&facts);
@@ -98,6 +101,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         running,
         workers,
         slots,
+        fonts: fonts.into_inner(),
         isolation,
         server: state.certs.load_server()?,
         client: state.certs.load_client()?,

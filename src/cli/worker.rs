@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::fail::Fail;
+use super::fonts::{self, Fonts};
 use super::nats::Wish;
 use super::serve::{self, CertEnd, ServeArgs};
 use super::term;
@@ -61,13 +62,16 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     let (driver, _follower) =
         serve::begin_followed(keys.log, running.io, keys.otlp.as_ref(), "worker")?;
     let (sender, changing) = Changing::new(read_live(&keys)?);
-    let config = configure(&keys, driver, &running, changing)?;
+    let fonts = fonts::open(keys.font.as_deref())?;
+    let font_names = fonts.names();
+    let config = configure(&keys, driver, &running, changing, fonts)?;
     let wish = Wish::of(&keys, &running, config.slots)?;
     if args.serve.check_config {
         let mut facts = vec![
             ("listen", config.plan.listen.to_string()),
             ("conversions at once", config.slots.to_string()),
             ("isolation", config.isolation.to_string()),
+            ("fonts", font_names),
             ("queue", if wish.has_queue() { "yes" } else { "no" }.to_owned()),
         ];
         facts.extend(serve::common_facts(driver, &running));
@@ -96,6 +100,7 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
     tracing::info!(
         slots = config.slots,
         isolation = %config.isolation,
+        fonts = font_names,
         limits = ?config.convert_limits,
         "conversions"
     );
@@ -179,6 +184,7 @@ fn configure(
     driver: Driver,
     running: &Running,
     live: Changing<worker::Live>,
+    fonts: Fonts,
 ) -> Result<worker::Config, Fail> {
     let listen = serve::resolve(keys.listen.as_ref(), PORT)?;
     let notice = keys.notice.map_or(NOTICE_DEFAULT, |notice| notice.0);
@@ -187,6 +193,7 @@ fn configure(
         live,
         limits: running.limits,
         convert_limits: ConvertLimits::default(),
+        fonts: fonts.into_inner(),
         isolation: isolation(
             keys.isolation,
             keys.isolation_user,

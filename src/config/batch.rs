@@ -66,6 +66,15 @@ keys! {
         #[arg(long, env = "FXSRV_LAYOUT", value_name = "HOW", help_heading = "Documents")]
         layout: String,
 
+        /// Text to PDF: a font file for characters that the built-in one lacks, TrueType or OpenType;
+        /// FILE#N is the font N of a collection. Repeat it for more, which are tried in this order;
+        /// `none` is for none [default: a font for CJK, where this machine has one]
+        #[arg(
+            long, env = "FXSRV_FONT", value_name = "FILE", value_delimiter = ',',
+            help_heading = "Documents",
+        )]
+        font: Vec<String>,
+
         /// The server of the buckets, where it is not Amazon's [default: AWS_ENDPOINT_URL].
         /// Credentials are AWS_ACCESS_KEY_ID and the like
         #[arg(long, env = "FXSRV_S3_ENDPOINT", value_name = "URL", help_heading = "Buckets")]

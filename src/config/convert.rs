@@ -93,6 +93,15 @@ keys! {
         #[arg(long, env = "FXSRV_LAYOUT", value_name = "HOW", help_heading = "Documents")]
         layout: String,
 
+        /// Text to PDF, without a server: a font file for characters that the built-in one lacks, TrueType
+        /// or OpenType; FILE#N is the font N of a collection. Repeat it for more, which are tried in this order;
+        /// `none` is for none [default: a font for CJK, where this machine has one]
+        #[arg(
+            long, env = "FXSRV_FONT", value_name = "FILE", value_delimiter = ',',
+            help_heading = "Documents",
+        )]
+        font: Vec<String>,
+
         /// PDF to text: file whose first line is the password of an encrypted PDF
         #[arg(long, env = "FXSRV_PASSWORD_FILE", value_name = "FILE", help_heading = "Documents")]
         password_file: PathBuf,

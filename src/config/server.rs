@@ -165,6 +165,15 @@ server_keys! {
         #[arg(long, env = "FXSRV_SLOTS", value_name = "N", help_heading = "Resources")]
         slots: usize,
 
+        /// Text to PDF: a font file for characters that the built-in one lacks, TrueType or OpenType;
+        /// FILE#N is the font N of a collection. Repeat it for more, which are tried in this order;
+        /// `none` is for none [default: a font for CJK, where this machine has one]
+        #[arg(
+            long, env = "FXSRV_FONT", value_name = "FILE", value_delimiter = ',',
+            help_heading = "Resources",
+        )]
+        font: Vec<String>,
+
         /// For one conversion [default: 120s]
         #[arg(long, env = "FXSRV_CONVERT_TIMEOUT", value_name = "TIME", help_heading = "Times")]
         #[serde(deserialize_with = "parsed")]

@@ -49,6 +49,15 @@ server_keys! {
         #[serde(deserialize_with = "parsed")]
         memory: ByteSize,
 
+        /// Text to PDF: a font file for characters that the built-in one lacks, TrueType or OpenType;
+        /// FILE#N is the font N of a collection. Repeat it for more, which are tried in this order;
+        /// `none` is for none [default: a font for CJK, where this machine has one]
+        #[arg(
+            long, env = "FXSRV_FONT", value_name = "FILE", value_delimiter = ',',
+            help_heading = "Resources",
+        )]
+        font: Vec<String>,
+
         /// For one conversion [default: 120s]
         #[arg(long, env = "FXSRV_CONVERT_TIMEOUT", value_name = "TIME", help_heading = "Times")]
         #[serde(deserialize_with = "parsed")]

@@ -11,6 +11,8 @@ mod formats;
 mod image;
 mod options;
 mod pdf_to_text;
+#[cfg(test)]
+mod tests;
 mod text_to_pdf;
 
 pub use detect::{SourceType, detect};
@@ -19,6 +21,8 @@ pub use estimate::memory;
 pub use options::{
     Background, Metadata, Options, Orient, PageSize, Password, PdfLayout, Quality, TextLayout,
 };
+
+pub use text_to_pdf::FontData;
 
 use crate::limits::ConvertLimits;
 
@@ -60,14 +64,36 @@ pub fn convert(
     options: &Options,
     limits: &ConvertLimits,
 ) -> Result<Vec<u8>, Error> {
+    convert_with(input, target, options, limits, &[])
+}
+
+/// The same, with `fonts` for characters that the built-in ones lack: the first that has it is taken.
+///
+/// # Errors
+///
+/// As [`convert`].
+pub fn convert_with(
+    input: &[u8],
+    target: Target,
+    options: &Options,
+    limits: &ConvertLimits,
+    fonts: &[FontData<'_>],
+) -> Result<Vec<u8>, Error> {
     let source = detect(input).ok_or_else(|| Error::unknown_type(input))?;
     match (source, target) {
         (
             SourceType::Jpg | SourceType::Png | SourceType::Webp,
             Target::Jpg | Target::Png | Target::Webp,
         ) => image::convert(input, source, target, options, limits),
-        (SourceType::Text, Target::Pdf) => text_to_pdf::convert(input, options, limits),
+        (SourceType::Text, Target::Pdf) => text_to_pdf::convert(input, options, limits, fonts),
         (SourceType::Pdf, Target::Text) => pdf_to_text::convert(input, options, limits),
         (source, target) => Err(Error::wrong_type(source, target)),
     }
+}
+
+/// What is to be known of a result beside it: characters of a text that no font has. Such a line is
+/// within the file, and nowhere else.
+#[must_use]
+pub fn notice(result: &[u8], target: Target) -> Option<&str> {
+    if target == Target::Pdf { text_to_pdf::notice(result) } else { None }
 }

@@ -32,13 +32,7 @@ pub(super) struct Arena {
 impl Arena {
     /// An arena of `bytes`. It takes memory where it is written, and only there.
     pub(super) fn new(bytes: u64) -> io::Result<Self> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = match rustix::fs::memfd_create("fxsrv", flags | MemfdFlags::NOEXEC_SEAL) {
-            // A kernel before 6.3 does not know the flag.
-            Err(Errno::INVAL) => rustix::fs::memfd_create("fxsrv", flags)?,
-            made => made?,
-        };
-        rustix::fs::ftruncate(&file, bytes)?;
+        let file = memory_file("fxsrv", bytes)?;
         // Beside the filter of system calls, and only for tidiness: the parent maps nothing.
         let _ = rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW);
         Ok(Self { file, bytes, used: 0 })
@@ -105,8 +99,20 @@ impl Arena {
     }
 }
 
+/// A file of `bytes` in memory, which it takes where it is written, and which can be sealed.
+pub(super) fn memory_file(name: &str, bytes: u64) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // A kernel before 6.3 does not know the flag.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
+        made => made?,
+    };
+    rustix::fs::ftruncate(&file, bytes)?;
+    Ok(file)
+}
+
 /// Writes all of `bytes` at `offset`.
-fn write_at(file: impl AsFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(super) fn write_at(file: impl AsFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::pwrite(&file, bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -125,6 +131,11 @@ fn write_at(file: impl AsFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()
 /// reference to it is ever one to change it by.
 pub(super) struct Mapped {
     file: OwnedFd,
+    view: View,
+}
+
+/// Memory of a file, mapped to be read.
+pub(super) struct View {
     start: NonNull<u8>,
     bytes: usize,
 }
@@ -132,41 +143,55 @@ pub(super) struct Mapped {
 impl Mapped {
     /// Maps the arena whose descriptor the parent has sent.
     pub(super) fn new(file: OwnedFd, bytes: u64) -> io::Result<Self> {
-        let bytes = usize::try_from(bytes).map_err(|_| Errno::NOMEM)?;
-        // SAFETY: a new mapping at a place of the kernel's choice touches nothing that is there.
-        let start = unsafe {
-            rustix::mm::mmap(
-                ptr::null_mut(),
-                bytes,
-                ProtFlags::READ,
-                MapFlags::SHARED | MapFlags::NORESERVE,
-                &file,
-                0,
-            )?
-        };
-        let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Self { file, start, bytes })
+        let view = View::new(&file, bytes, MapFlags::SHARED)?;
+        Ok(Self { file, view })
     }
 
     /// The first `bytes`, where it has so many. The parent writes nothing while a job is on, and never
     /// shrinks an arena.
     pub(super) fn head(&self, bytes: usize) -> Option<&[u8]> {
-        // SAFETY: the mapping is there for as long as `self`, readable and `self.bytes` long, and the
-        // only one who could write to it waits for this process.
-        (bytes <= self.bytes)
-            .then(|| unsafe { std::slice::from_raw_parts(self.start.as_ptr(), bytes) })
+        self.view.head(bytes)
     }
 
     /// Puts a result at the start.
     pub(super) fn write(&mut self, result: &[u8]) -> io::Result<()> {
-        if result.len() > self.bytes {
+        if result.len() > self.view.bytes {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         write_at(&self.file, result, 0)
     }
 }
 
-impl Drop for Mapped {
+impl View {
+    /// Maps a file whose size and contents its seals keep as they are.
+    pub(super) fn of_sealed(file: &OwnedFd, bytes: u64) -> io::Result<Self> {
+        // A kernel before 6.7 does not share what is sealed. Nobody writes, so that it is one either way.
+        Self::new(file, bytes, MapFlags::PRIVATE)
+    }
+
+    fn new(file: &OwnedFd, bytes: u64, how: MapFlags) -> io::Result<Self> {
+        let bytes = usize::try_from(bytes).map_err(|_| Errno::NOMEM)?;
+        let (nowhere, how) = (ptr::null_mut(), how | MapFlags::NORESERVE);
+        // SAFETY: a new mapping at a place of the kernel's choice touches nothing that is there.
+        let start = unsafe { rustix::mm::mmap(nowhere, bytes, ProtFlags::READ, how, file, 0)? };
+        let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
+        Ok(Self { start, bytes })
+    }
+
+    /// All of it.
+    pub(super) fn whole(&self) -> &[u8] {
+        self.head(self.bytes).unwrap_or_default()
+    }
+
+    fn head(&self, bytes: usize) -> Option<&[u8]> {
+        // SAFETY: the mapping is there for as long as `self`, readable and `self.bytes` long, and the
+        // only one who could write to it waits for this process, or is kept from it by seals.
+        (bytes <= self.bytes)
+            .then(|| unsafe { std::slice::from_raw_parts(self.start.as_ptr(), bytes) })
+    }
+}
+
+impl Drop for View {
     fn drop(&mut self) {
         // SAFETY: it was mapped so, and every slice of it has borrowed `self`.
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.bytes) };

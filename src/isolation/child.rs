@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::stdio::stdin;
 
-use super::arena::Mapped;
-use super::message::{self, BYTES_MAX, Order, Reply, Setup};
+use super::arena::{Mapped, View};
+use super::message::{self, BYTES_MAX, FILES_MAX, Order, Reply, Setup};
 use super::{allocator, probe, sandbox};
-use crate::convert::{self, ErrorKind, Password};
+use crate::convert::{self, ErrorKind, FontData, Password};
 use crate::limits::ConvertLimits;
 
 /// What the first argument of a child is. No person has a use for it, and no help page shows it.
@@ -47,8 +47,14 @@ fn serve() -> io::Result<()> {
     remember_panics();
     sandbox::ignore_signals();
     sandbox::close_descriptors();
-    let (setup, arena) = receive_setup()?;
+    let (setup, arena, fonts) = receive_setup()?;
     let mut arena = Mapped::new(arena, setup.arena_bytes)?;
+    let views = fonts.iter().zip(&setup.fonts).map(|(file, at)| View::of_sealed(file, at.bytes));
+    let views = views.collect::<io::Result<Vec<_>>>()?;
+    drop(fonts);
+    let fonts = views.iter().zip(&setup.fonts);
+    let fonts: Vec<_> =
+        fonts.map(|(view, at)| FontData { bytes: view.whole(), index: at.index }).collect();
     let missing = sandbox::close(&setup)?;
     say(&Reply::Ready(missing.join("\n")))?;
     allocator::tell_parent();
@@ -61,19 +67,24 @@ fn serve() -> io::Result<()> {
             Err(error) => return Err(error.into()),
         };
         let order = Order::decode(&buffer[..length]).ok_or_else(message::broken)?;
-        let reply = execute(order, &mut arena, &setup.limits)?;
+        let reply = execute(order, &mut arena, &setup.limits, &fonts)?;
         say(&reply)?;
     }
 }
 
 /// Does a job: behind a wall, since a panic is an answer and not the end.
-fn execute(order: Order, arena: &mut Mapped, limits: &ConvertLimits) -> io::Result<Reply> {
+fn execute(
+    order: Order,
+    arena: &mut Mapped,
+    limits: &ConvertLimits,
+    fonts: &[FontData<'_>],
+) -> io::Result<Reply> {
     let converted = {
         let Order { body_bytes, password_bytes, target, checksum, mut options } = order;
         let [body, password] = split(arena, body_bytes, password_bytes)?;
         options.password = str::from_utf8(password).ok().and_then(Password::new);
         let work = || {
-            let result = convert::convert(body, target, &options, limits)?;
+            let result = convert::convert_with(body, target, &options, limits, fonts)?;
             let checksum = checksum.of(&result);
             Ok((result, checksum))
         };
@@ -103,9 +114,10 @@ fn split(arena: &Mapped, body_bytes: u64, password_bytes: u64) -> io::Result<[&[
     parts().ok_or_else(message::broken)
 }
 
-fn receive_setup() -> io::Result<(Setup, OwnedFd)> {
+/// What is to be kept to, the arena, and the fonts.
+fn receive_setup() -> io::Result<(Setup, OwnedFd, Vec<OwnedFd>)> {
     let mut buffer = [0; BYTES_MAX];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
     let mut with = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [io::IoSliceMut::new(&mut buffer)];
     let received = rustix::net::recvmsg(stdin(), &mut slices, &mut with, RecvFlags::CMSG_CLOEXEC)?;
@@ -113,9 +125,14 @@ fn receive_setup() -> io::Result<(Setup, OwnedFd)> {
         RecvAncillaryMessage::ScmRights(files) => Some(files),
         _ => None,
     });
-    let arena = files.flatten().next().ok_or_else(message::broken)?;
+    let mut files = files.flatten();
+    let arena = files.next().ok_or_else(message::broken)?;
+    let fonts: Vec<_> = files.collect();
     let setup = Setup::decode(&buffer[..received.bytes]).ok_or_else(message::broken)?;
-    Ok((setup, arena))
+    if fonts.len() != setup.fonts.len() {
+        return Err(message::broken());
+    }
+    Ok((setup, arena, fonts))
 }
 
 fn say(reply: &Reply) -> io::Result<()> {

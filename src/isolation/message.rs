@@ -11,12 +11,15 @@ use crate::convert::{
     self, Background, ErrorKind, Metadata, Options, Orient, PageSize, PdfLayout, Quality, Target,
     TextLayout,
 };
-use crate::isolation::User;
-use crate::limits::ConvertLimits;
+use crate::isolation::{User, font::Place};
+use crate::limits::{ConvertLimits, FONTS_MAX};
 use crate::wire::ChecksumKind;
 
 /// The longest message: a failure with its hint, which are under 300 bytes each.
 pub(super) const BYTES_MAX: usize = 4096;
+
+/// Descriptors that come with one: an arena, and the fonts.
+pub(super) const FILES_MAX: usize = 1 + FONTS_MAX;
 
 /// The longest text in one.
 const TEXT_BYTES_MAX: usize = 1024;
@@ -24,14 +27,15 @@ const TEXT_BYTES_MAX: usize = 1024;
 /// A child's word that it was denied memory. It is no answer: one may follow, or an abort.
 pub(super) const SHORT_OF_MEMORY: [u8; 1] = [b'm'];
 
-/// The first message to a child. The arena's descriptor comes with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The first message to a child. The descriptors of its arena and of the fonts come with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setup {
     pub(super) parent: u32,
     pub(super) user: User,
     pub(super) memory_bytes_max: u64,
     pub(super) arena_bytes: u64,
     pub(super) limits: ConvertLimits,
+    pub(super) fonts: Vec<Place>,
 }
 
 /// A job. Its body is at the start of the arena, and the password right behind it.
@@ -155,13 +159,13 @@ impl<'a> Reader<'a> {
 
 impl Setup {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let Self { parent, user, memory_bytes_max, arena_bytes, limits } = *self;
+        let Self { parent, user, memory_bytes_max, arena_bytes, limits, fonts } = self;
         let mut message = Writer::default();
-        for number in [parent, user.uid, user.gid] {
+        for number in [*parent, user.uid, user.gid] {
             message.number(number.into());
         }
-        message.number(memory_bytes_max);
-        message.number(arena_bytes);
+        message.number(*memory_bytes_max);
+        message.number(*arena_bytes);
         // Named one by one, so that a new limit does not stay behind.
         let ConvertLimits {
             pixels_max,
@@ -173,7 +177,7 @@ impl Setup {
             stream_bytes_max,
             streams_total_bytes_max,
             output_bytes_max,
-        } = limits;
+        } = *limits;
         for number in [scans_max, pages_max, objects_max, nesting_max] {
             message.number(number.into());
         }
@@ -185,6 +189,11 @@ impl Setup {
             output_bytes_max,
         ] {
             message.number(number);
+        }
+        message.number(fonts.len() as u64);
+        for Place { bytes, index } in fonts {
+            message.number(*bytes);
+            message.number((*index).into());
         }
         message.0
     }
@@ -205,7 +214,11 @@ impl Setup {
             streams_total_bytes_max: message.number()?,
             output_bytes_max: message.number()?,
         };
-        message.end(Self { parent, user, memory_bytes_max, arena_bytes, limits })
+        let count = message.number()?;
+        let fonts = (0..count)
+            .map(|_| Some(Place { bytes: message.number()?, index: message.small()? }))
+            .collect::<Option<_>>()?;
+        message.end(Self { parent, user, memory_bytes_max, arena_bytes, limits, fonts })
     }
 }
 
@@ -389,9 +402,10 @@ mod tests {
             memory_bytes_max: 4,
             arena_bytes: 5,
             limits: ConvertLimits { scans_max: 6, output_bytes_max: 7, ..ConvertLimits::default() },
+            fonts: vec![Place { bytes: 8, index: 9 }, Place { bytes: 10, index: 11 }],
         };
-        assert_eq!(Setup::decode(&setup.encode()), Some(setup));
         assert_eq!(Setup::decode(&setup.encode()[1..]), None);
+        assert_eq!(Setup::decode(&setup.encode()), Some(setup));
     }
 
     #[test]

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 
-use super::Confines;
 use super::ended::{Cause, Fault};
 use super::process::{Child, Undone};
+use super::{Confines, Font};
 use crate::convert::{Options, Target};
 use crate::limits::ConvertLimits;
 use crate::metrics::Registry;
@@ -71,6 +71,7 @@ pub struct Pool(Arc<Inner>);
 struct Inner {
     confines: Confines,
     limits: ConvertLimits,
+    fonts: Vec<Font>,
     wanted: usize,
     state: Mutex<State>,
     /// A child has become free, or none will.
@@ -101,11 +102,17 @@ impl Pool {
     /// # Errors
     ///
     /// No child can be started.
-    pub fn start(slots: usize, confines: Confines, limits: ConvertLimits) -> io::Result<Self> {
+    pub fn start(
+        slots: usize,
+        confines: Confines,
+        limits: ConvertLimits,
+        fonts: &[Font],
+    ) -> io::Result<Self> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let inner = Arc::new(Inner {
             confines,
             limits,
+            fonts: fonts.to_vec(),
             wanted: slots + confines.spares,
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -272,7 +279,7 @@ impl Inner {
     /// Starts a child. A failure counts as a loss, and is told once it is a new one.
     fn hire(&self) -> Option<(u64, Arc<OwnedFd>)> {
         let serial = self.started.load(Ordering::Relaxed);
-        match Child::start(serial, &self.confines, &self.limits) {
+        match Child::start(serial, &self.confines, &self.limits, &self.fonts) {
             Ok((child, missing)) => {
                 let watched = (serial, child.socket());
                 if self.started.fetch_add(1, Ordering::Relaxed) == 0 && !missing.is_empty() {

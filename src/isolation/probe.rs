@@ -92,5 +92,6 @@ fn setup() -> Setup {
         memory_bytes_max: 1 << 30,
         arena_bytes: 1 << 20,
         limits: ConvertLimits::default(),
+        fonts: Vec::new(),
     }
 }

@@ -19,7 +19,8 @@ use super::Confines;
 use super::arena::Arena;
 use super::child::{ALLOCATOR, ARGUMENT};
 use super::ended::{Cause, Fault};
-use super::message::{self, BYTES_MAX, Order, Reply, Setup};
+use super::font::Font;
+use super::message::{self, BYTES_MAX, FILES_MAX, Order, Reply, Setup};
 use super::pool::{Job, Output};
 use crate::convert::Options;
 use crate::limits::ConvertLimits;
@@ -69,6 +70,7 @@ impl Child {
         serial: u64,
         confines: &Confines,
         limits: &ConvertLimits,
+        fonts: &[Font],
     ) -> io::Result<(Self, String)> {
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
@@ -103,8 +105,11 @@ impl Child {
             memory_bytes_max: confines.memory_bytes_max,
             arena_bytes: child.arena.bytes(),
             limits: *limits,
+            fonts: fonts.iter().map(Font::place).collect(),
         };
-        send(&child.socket, &setup.encode(), &[child.arena.file()])?;
+        let mut files = vec![child.arena.file()];
+        files.extend(fonts.iter().map(Font::file));
+        send(&child.socket, &setup.encode(), &files)?;
         match child.hear(Instant::now() + START_TIMEOUT) {
             Ok(Reply::Ready(missing)) => Ok((child, missing)),
             Ok(_) => Err(message::broken()),
@@ -234,10 +239,10 @@ impl Drop for Child {
 
 /// Sends a message whole, and descriptors with it. Never waits: there is one message at a time.
 pub(super) fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
     let mut with = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() {
-        with.push(SendAncillaryMessage::ScmRights(fds));
+    if !fds.is_empty() && !with.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::ErrorKind::InvalidInput.into());
     }
     let slices = [io::IoSlice::new(bytes)];
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;

@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::slots::{Slots, Work};
 use crate::convert::{Options, Target};
 use crate::exchange::spans::Turn;
-use crate::isolation::Isolation;
+use crate::isolation::{Font, Isolation};
 use crate::limits::ConvertLimits;
 use crate::wire::{ChecksumKind, Failure};
 
@@ -45,10 +45,11 @@ impl Converter {
     pub fn start(
         slots: usize,
         limits: ConvertLimits,
+        fonts: &[Font],
         isolation: &Isolation,
         timeout: Duration,
     ) -> io::Result<Self> {
-        let engine = Engine::start(slots, limits, isolation)?;
+        let engine = Engine::start(slots, limits, fonts, isolation)?;
         Ok(Self::over(Arc::new(Slots::start(slots, engine)?), timeout))
     }
 

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::slots::{Converted, Work};
-use crate::convert;
-use crate::isolation::{Cause, Fault, Isolation, Job, Lease, Pool};
+use crate::convert::{self, FontData};
+use crate::isolation::{Cause, Fault, Font, Isolation, Job, Lease, Pool};
 use crate::limits::{CONVERT_STACK_BYTES, ConvertLimits};
 use crate::metrics::Registry;
 use crate::wire::{Code, Failure};
@@ -20,7 +20,7 @@ const RETRY_AFTER_MS: u32 = 1_000;
 /// Where the slots have their work done.
 pub(super) enum Engine {
     /// On the slot's own thread.
-    Thread(ConvertLimits),
+    Thread(ConvertLimits, Vec<(Vec<u8>, u32)>),
     /// In a process, while the slot's thread waits for it.
     Process(Pool),
 }
@@ -30,10 +30,15 @@ impl Engine {
     pub(super) fn start(
         slots: usize,
         limits: ConvertLimits,
+        fonts: &[Font],
         isolation: &Isolation,
     ) -> io::Result<Self> {
-        let Isolation::Process(confines) = isolation else { return Ok(Self::Thread(limits)) };
-        let pool = Pool::start(slots, *confines, limits).map_err(|error| {
+        let Isolation::Process(confines) = isolation else {
+            let read = |font: &Font| Ok((font.read()?, font.index()));
+            let fonts = fonts.iter().map(read).collect::<io::Result<_>>()?;
+            return Ok(Self::Thread(limits, fonts));
+        };
+        let pool = Pool::start(slots, *confines, limits, fonts).map_err(|error| {
             let hint = "`--isolation thread` converts without";
             io::Error::new(error.kind(), format!("{error}; {hint}"))
         })?;
@@ -50,7 +55,7 @@ impl Engine {
     /// Stack that a thread needs for it.
     pub(super) fn stack_bytes(&self) -> usize {
         match self {
-            Self::Thread(_) => usize::try_from(CONVERT_STACK_BYTES).unwrap_or(usize::MAX),
+            Self::Thread(..) => usize::try_from(CONVERT_STACK_BYTES).unwrap_or(usize::MAX),
             Self::Process(_) => HANDING_STACK_BYTES,
         }
     }
@@ -67,7 +72,7 @@ impl Engine {
         deadline: Instant,
     ) -> (Result<Converted, Failure>, Option<Lease<'_>>) {
         match self {
-            Self::Thread(limits) => (guarded(work, limits), None),
+            Self::Thread(limits, fonts) => (guarded(work, limits, fonts), None),
             Self::Process(pool) => {
                 let facts = Facts { target: work.target.name(), bytes: work.body.bytes.len() };
                 let mut job = Job {
@@ -93,8 +98,16 @@ struct Facts {
 }
 
 /// Converts behind a wall: a panic is an answer and not the end of the thread.
-fn guarded(work: &Work, limits: &ConvertLimits) -> Result<Converted, Failure> {
-    let convert = || convert::convert(&work.body.bytes, work.target, &work.options, limits);
+fn guarded(
+    work: &Work,
+    limits: &ConvertLimits,
+    fonts: &[(Vec<u8>, u32)],
+) -> Result<Converted, Failure> {
+    let convert = || {
+        let fonts: Vec<_> =
+            fonts.iter().map(|(bytes, index)| FontData { bytes, index: *index }).collect();
+        convert::convert_with(&work.body.bytes, work.target, &work.options, limits, &fonts)
+    };
     let Ok(result) = catch_unwind(AssertUnwindSafe(convert)) else {
         // The payload may quote the file: only the place, which the panic hook prints, is told.
         let (target, bytes) = (work.target.name(), work.body.bytes.len());

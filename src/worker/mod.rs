@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::auth::{Guard, Tokens};
 use crate::exchange::AccessLog;
 use crate::io::use_huge_pages;
-use crate::isolation::Isolation;
+use crate::isolation::{Font, Isolation};
 use crate::limits::{ConvertLimits, ServerLimits};
 use crate::metrics::Registry;
 use crate::server::{self, Changing, Plan, Stop};
@@ -41,6 +41,8 @@ pub struct Config {
     pub limits: ServerLimits,
     /// Limits of conversions.
     pub convert_limits: ConvertLimits,
+    /// For characters that the built-in fonts lack, in this order; at most [`crate::limits::FONTS_MAX`].
+    pub fonts: Vec<Font>,
     /// Where conversions run.
     pub isolation: Isolation,
     /// Conversions at once.
@@ -84,10 +86,11 @@ pub fn run_sharing(
     share: impl FnOnce(Converter),
     on_listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
-    let Config { plan, live, limits, convert_limits, isolation, slots, metrics, .. } = config;
+    let Config { plan, live, limits, convert_limits, fonts, isolation, slots, metrics, .. } =
+        config;
     use_huge_pages();
     let admission = Admission::new(slots, limits);
-    let engine = Engine::start(slots, convert_limits, &isolation)?;
+    let engine = Engine::start(slots, convert_limits, &fonts, &isolation)?;
     let slots = Arc::new(Slots::start(slots, engine)?);
     share(Converter::over(Arc::clone(&slots), limits.convert_timeout));
     let budget = Budget::new(limits.bodies_bytes_max);

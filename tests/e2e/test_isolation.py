@@ -323,7 +323,7 @@ class Life(Case):
         samples.check_pdf(self.convert_v1(address, client_v1.TEXT_TO_PDF, secret))
         self.at_rest(worker, master)
         arenas = [
-            number for number, target in worker.fds().items() if target.startswith("/memfd:")]
+            number for number, target in worker.fds().items() if target.startswith("/memfd:fxsrv ")]
         self.assertEqual(len(arenas), CHILDREN)
         # One of them held the file, so that its memory is there; nothing of it may be.
         held = sum(os.stat(f"/proc/{worker.pid}/fd/{number}").st_blocks for number in arenas)

@@ -183,6 +183,7 @@ pub fn start_worker(setup: &Setup, pki: &Pki) -> Server {
         limits: setup.limits,
         convert_limits: ConvertLimits::default(),
         // This process is a test's, and not the program that a child would be.
+        fonts: Vec::new(),
         isolation: Isolation::Thread,
         slots: setup.slots,
         metrics: fxsrv::exchange::registry(),

@@ -12,8 +12,9 @@ use super::view::{Form, View};
 use super::{JobArgs, Wish};
 use crate::batch::{self, Job, Journal, Plan, Reach, Tally};
 use crate::cli::fail::{Exit, Fail};
-use crate::cli::term;
+use crate::cli::{fonts, term};
 use crate::config::{SLOTS_MAX, SPARES, cores, isolation, user_dir, within};
+use crate::convert::Target;
 use crate::limits::ConvertLimits;
 use crate::worker::Converter;
 
@@ -69,8 +70,12 @@ pub(super) fn run(args: Args) -> Result<Exit, Fail> {
     let mut view = View::new(if args.json { Form::All } else { Form::Failures });
     let plan = open_plan(&wish, &mut journal, args.fresh, fingerprint, &reach, &view)?;
     let isolation = isolation(wish.keys.isolation, None, None, limits.body_bytes_max, SPARES);
-    let convert_limits = ConvertLimits::default();
-    let converter = Converter::start(slots, convert_limits, &isolation, limits.convert_timeout)
+    let fonts = match wish.to.target() {
+        Target::Pdf => fonts::open(wish.keys.font.as_deref())?.into_inner(),
+        _ => Vec::new(),
+    };
+    let (convert_limits, timeout) = (ConvertLimits::default(), limits.convert_timeout);
+    let converter = Converter::start(slots, convert_limits, &fonts, &isolation, timeout)
         .map_err(|error| cannot_start(&error))?;
     let job = Job {
         source: wish.source,

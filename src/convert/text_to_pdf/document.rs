@@ -8,6 +8,7 @@ use lopdf::{Dictionary, Document, Object, ObjectId, Stream, StringFormat, dictio
 use xxhash_rust::xxh3::Xxh3;
 
 use super::frame::Frame;
+use super::notice;
 use crate::{
     convert::{Error, ErrorKind},
     limits::ConvertLimits,
@@ -35,12 +36,13 @@ pub(super) struct PdfFile {
     hash: Xxh3,
     /// Bytes that the file will have at least.
     bytes: u64,
+    info_id: ObjectId,
     limits: ConvertLimits,
 }
 
 impl PdfFile {
     pub(super) fn new(frame: &Frame, limits: &ConvertLimits) -> Result<Self, Error> {
-        let (document, pages_id) = document_frame()
+        let (document, pages_id, info_id) = document_frame()
             .ok_or_else(|| Error::new(ErrorKind::Internal, "the document has no page tree"))?;
         let level = CompressionLvl::new(DEFLATE_LEVEL)
             .map_err(|_| Error::new(ErrorKind::Internal, "no such level of compression"))?;
@@ -53,6 +55,7 @@ impl PdfFile {
             scratch: Vec::new(),
             hash: Xxh3::new(),
             bytes: 0,
+            info_id,
             limits: *limits,
         })
     }
@@ -82,6 +85,13 @@ impl PdfFile {
 
     pub(super) fn page_count(&self) -> usize {
         self.kids.len()
+    }
+
+    /// Says something of the text in the document information: a line of ASCII without parentheses.
+    pub(super) fn set_notice(&mut self, notice: String) {
+        if let Ok(info) = self.document.get_dictionary_mut(self.info_id) {
+            info.set(notice::KEY, Object::string_literal(notice));
+        }
     }
 
     /// Adds an object without a stream.
@@ -167,12 +177,11 @@ impl PdfFile {
     }
 }
 
-/// An empty document by printpdf, and the root of its page tree.
+/// An empty document by printpdf, the root of its page tree, and its information.
 ///
 /// What would differ from run to run is taken out: printpdf writes dates of 1970 and a random id.
-fn document_frame() -> Option<(Document, ObjectId)> {
-    let mut source = printpdf::PdfDocument::new("");
-    PRODUCER.clone_into(&mut source.metadata.info.producer);
+fn document_frame() -> Option<(Document, ObjectId, ObjectId)> {
+    let source = printpdf::PdfDocument::new("");
     let mut document = source.to_lopdf_document(&printpdf::PdfSaveOptions::default(), &mut vec![]);
     // The edition that is ISO 32000-1. printpdf says 1.3, which newer checkers frown upon.
     "1.7".clone_into(&mut document.version);
@@ -182,7 +191,7 @@ fn document_frame() -> Option<(Document, ObjectId)> {
         document.get_dictionary(catalog_id).ok()?.get(b"Pages").ok()?.as_reference().ok()?;
     // Empty resource dictionaries, which only pages of printpdf's own would use.
     document.objects.retain(|id, _| [catalog_id, info_id, pages_id].contains(id));
-    let producer = document.get_dictionary(info_id).ok()?.get(b"Producer").ok()?.clone();
-    document.objects.insert(info_id, dictionary! { "Producer" => producer }.into());
-    Some((document, pages_id))
+    let info = dictionary! { "Producer" => Object::string_literal(PRODUCER) };
+    document.objects.insert(info_id, info.into());
+    Some((document, pages_id, info_id))
 }

@@ -3,7 +3,7 @@
 //! Owns: decoding ([`decode`]), lines and paragraphs ([`lines`], [`flow`]), the layout ([`layout`])
 //! and the PDF it ends in ([`document`]). A text of characters in `WinAnsi` is set in the standard
 //! Helvetica, with nothing embedded; any other in subsets of embedded fonts ([`embedded`]).
-//! Must never: look for fonts or read files. Who has a fallback font hands it in by [`Fonts`].
+//! Must never: look for fonts or read files. Who has further fonts hands them in ([`FontData`]).
 //!
 //! What is done with characters that are not drawn:
 //! - Trailing NULs are dropped, others are spaces.
@@ -11,24 +11,28 @@
 //! - Other controls are dropped.
 //! - Joiners, directional marks, variation selectors and the soft hyphen take no space, and read
 //!   back.
-//! - A character that no font has is an empty box, and reads back as what it is.
+//! - A character that no font has is an empty box, and reads back as what it is. How many there are is
+//!   said in the document information ([`notice`]).
 
 mod bidi;
 mod decode;
 mod document;
 mod embedded;
 mod flow;
+mod font_file;
 mod frame;
 mod layout;
 mod line_items;
 mod lines;
+mod notice;
 mod standard;
 #[cfg(test)]
 mod tests;
 mod tounicode;
 mod typeface;
 
-pub(super) use self::embedded::FontData;
+pub use self::font_file::FontData;
+pub(super) use self::notice::notice;
 use self::{
     document::PdfFile, embedded::Embedded, frame::Frame, layout::Layout, standard::Helvetica,
     typeface::Typeface,
@@ -36,14 +40,8 @@ use self::{
 use super::{Error, Options, PdfLayout};
 use crate::limits::ConvertLimits;
 
-/// Fonts beside the built-in ones.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Fonts<'a> {
-    /// For characters that `DejaVu` Sans lacks; a CJK font, usually.
-    pub(super) fallback: Option<FontData<'a>>,
-}
-
-/// Sets `input` as a PDF. The same input and options give the same bytes.
+/// Sets `input` as a PDF, in the built-in fonts and, for what they lack, in `fonts`. The same of all
+/// these gives the same bytes.
 ///
 /// # Errors
 ///
@@ -53,16 +51,7 @@ pub(super) fn convert(
     input: &[u8],
     options: &Options,
     limits: &ConvertLimits,
-) -> Result<Vec<u8>, Error> {
-    convert_with(input, options, limits, &Fonts::default())
-}
-
-/// As [`convert`], with a fallback font.
-pub(super) fn convert_with(
-    input: &[u8],
-    options: &Options,
-    limits: &ConvertLimits,
-    fonts: &Fonts<'_>,
+    fonts: &[FontData<'_>],
 ) -> Result<Vec<u8>, Error> {
     let frame = Frame::new(options)?;
     let file = PdfFile::new(&frame, limits)?;
@@ -70,7 +59,7 @@ pub(super) fn convert_with(
     if standard::covers(&text) {
         lay_out(&text, options.pdf_layout, Layout::new(frame, Helvetica, file, false))
     } else {
-        let face = Embedded::new(fonts.fallback)?;
+        let face = Embedded::new(fonts)?;
         let bidi = text.chars().any(bidi::turns);
         lay_out(&text, options.pdf_layout, Layout::new(frame, face, file, bidi))
     }

@@ -7,11 +7,15 @@ mod reader;
 use proptest::{char::range, prelude::*};
 
 use self::reader::{Page, read};
-use super::{Fonts, convert, convert_with, embedded::FontData, frame::Frame};
+use super::{FontData, frame::Frame};
 use crate::{
-    convert::{ErrorKind, Options, PageSize, PdfLayout},
+    convert::{Error, ErrorKind, Options, PageSize, PdfLayout},
     limits::ConvertLimits,
 };
+
+fn convert(input: &[u8], options: &Options, limits: &ConvertLimits) -> Result<Vec<u8>, Error> {
+    super::convert(input, options, limits, &[])
+}
 
 fn pages_of(input: &[u8], options: &Options) -> Vec<Page> {
     let pdf = convert(input, options, &ConvertLimits::default()).unwrap();
@@ -220,9 +224,9 @@ fn a_fallback_font_takes_what_the_first_lacks() {
     let (font, characters) = moved_font();
     assert!(characters > 0);
     let text = "Ж \u{2a000} д";
-    let fonts = Fonts { fallback: Some(FontData { bytes: &font, index: 0 }) };
+    let fonts = [FontData { bytes: &font, index: 0 }];
     let limits = ConvertLimits::default();
-    let pdf = convert_with(text.as_bytes(), &Options::default(), &limits, &fonts).unwrap();
+    let pdf = super::convert(text.as_bytes(), &Options::default(), &limits, &fonts).unwrap();
     let page = &read(&pdf)[0];
     assert_eq!(page[0].text, text);
     assert_eq!(page[0].fonts, ["F1", "F2"]);
@@ -230,10 +234,10 @@ fn a_fallback_font_takes_what_the_first_lacks() {
 
 #[test]
 fn a_fallback_that_is_no_font_is_named() {
-    let fonts = Fonts { fallback: Some(FontData { bytes: b"no font", index: 0 }) };
+    let fonts = [FontData { bytes: b"no font", index: 0 }];
     let limits = ConvertLimits::default();
-    let error = convert_with("Ж".as_bytes(), &Options::default(), &limits, &fonts).unwrap_err();
-    assert!(error.message.starts_with("reading a font: "), "{}", error.message);
+    let error = super::convert("Ж".as_bytes(), &Options::default(), &limits, &fonts).unwrap_err();
+    assert!(error.message.contains("it cannot be read: "), "{}", error.message);
 }
 
 /// Characters that run from left to right, of scripts with and without spaces, and some that no
