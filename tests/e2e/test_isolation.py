@@ -200,6 +200,9 @@ class Faults(Case):
 
     def test_a_file_that_needs_too_much_memory_is_refused(self):
         body = picture(4000, b"\x55")
+        _, _, address = self.start_tiers("epoll")
+        webp = self.convert_v1_1(
+            address, client_v1.TO_WEBP, picture(3800, b"\x55"), lossless="1")
         for io in harness.DRIVERS:
             with self.subTest(io=io):
                 worker, master, address = self.start_isolated(io, "--isolation-memory", "64 MiB")
@@ -207,6 +210,10 @@ class Faults(Case):
                 with self.traffic(address) as traffic:
                     answer = self.convert_raw(address, client_v1.TO_WEBP, body)
                     self.assertEqual(answer.code, "LIMIT_EXCEEDED", answer.body)
+                    # Its frame fits, and what libwebp takes beside it does not.
+                    answer = self.convert_raw(address, client_v1.TO_PNG, webp)
+                    self.assertEqual(answer.code, "LIMIT_EXCEEDED", answer.body)
+                    self.assertIn(b"no memory", answer.body)
                     traffic.goes_on()
                 self.await_children(worker)
                 self.check_rest(before)

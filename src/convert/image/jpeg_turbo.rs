@@ -8,13 +8,16 @@ use std::ffi::{CStr, c_int};
 
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp, raw};
 
-use super::super::frame::{Channels, Depth, Frame};
+use super::super::frame::{Channels, Depth, Frame, no_memory};
 use super::super::jpeg_header::JpegHeader;
 use super::super::sink::Sink;
 use crate::convert::{Error, ErrorKind};
 use crate::limits::ConvertLimits;
 
 pub(super) const NAME: &str = "JPEG: libjpeg-turbo";
+
+/// How libjpeg's message begins where malloc has refused it (`JERR_OUT_OF_MEMORY`).
+const NO_MEMORY: &str = "Insufficient memory";
 
 /// Decodes to `Grey`, `Rgb` or `Cmyk`.
 pub(super) fn decode(input: &[u8], header: &JpegHeader) -> Result<Frame, Error> {
@@ -56,9 +59,9 @@ pub(super) fn encode(frame: &Frame, quality: u8, limits: &ConvertLimits) -> Resu
     encoder.set_subsamp(sampling).map_err(|error| failed(&error))?;
     // The library's own buffer grows with the result. A slice of ours would have to be zeroed up to the
     // bound, which is about the frame's size: a tenth of the time of JPEG to JPEG.
-    let encoded = encoder.compress_to_owned(image).map_err(|error| failed(&error))?;
-    let mut sink = Sink::new(encoded.len(), limits);
-    sink.push(&encoded);
+    let file = encoder.compress_to_owned(image).map_err(|error| failed(&error))?;
+    let mut sink = Sink::new(file.len(), limits);
+    sink.push(&file);
     sink.finish("JPEG", Ok::<(), turbojpeg::Error>(()))
 }
 
@@ -83,7 +86,7 @@ impl Decoder {
         // SAFETY: the handle is live, and the pointer goes with the length of its slice.
         let status =
             unsafe { raw::tj3DecompressHeader(self.0, input.as_ptr(), input.len() as raw::size_t) };
-        self.check(status)
+        self.check(status, input.len() as u64)
     }
 
     fn parameter(&self, parameter: raw::TJPARAM) -> i64 {
@@ -107,11 +110,11 @@ impl Decoder {
                 format,
             )
         };
-        self.check(status)
+        self.check(status, frame.pixels.len() as u64)
     }
 
     /// Damage that the decoder could go on after is a warning, and fine.
-    fn check(&self, status: c_int) -> Result<(), Error> {
+    fn check(&self, status: c_int, wanted_bytes: u64) -> Result<(), Error> {
         // SAFETY: the handle is live, and the message is a string of its own that ends with a NUL
         // and is copied before the handle is used again.
         let (code, message) = unsafe {
@@ -120,6 +123,9 @@ impl Decoder {
         };
         if status == 0 || i64::from(code) == i64::from(raw::TJERR_TJERR_WARNING) {
             return Ok(());
+        }
+        if message.starts_with(NO_MEMORY) {
+            return Err(no_memory(wanted_bytes));
         }
         Err(Error::malformed(format!("the JPEG cannot be decoded: {message}")))
     }

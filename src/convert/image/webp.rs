@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::frame::{Channels, Depth, Frame, check_side, check_size};
+use super::frame::{Channels, Depth, Frame, check_side, check_size, no_memory};
 use super::side::{SideData, tiff_part};
 use super::sink::Sink;
-use super::webp_sys::{self, Effort};
+use super::webp_sys::{self, Effort, Undecoded};
 use crate::convert::{Error, Options, Quality};
 use crate::limits::ConvertLimits;
 
@@ -57,9 +57,8 @@ pub(super) fn decode<'a>(
     let channels = if features.has_alpha { Channels::Rgba } else { Channels::Rgb };
     let mut frame = Frame::new(features.width, features.height, channels, Depth::Eight)?;
     let stride = frame.row_bytes();
-    if !webp_sys::decode_into(input, features.has_alpha, &mut frame.pixels, stride) {
-        return Err(damaged(input.len()));
-    }
+    webp_sys::decode_into(input, features.has_alpha, &mut frame.pixels, stride)
+        .map_err(|why| undecoded(why, input, &frame))?;
     Ok((frame, container.side))
 }
 
@@ -132,14 +131,19 @@ fn first_frame(
     let mut frame = Frame::new(width, height, channels, Depth::Eight)?;
     let stride = frame.row_bytes();
     let start = part.y as usize * stride + part.x as usize * frame.pixel_bytes();
-    if !webp_sys::decode_into(part.data, alpha, &mut frame.pixels[start..], stride) {
-        return Err(damaged(part.data.len()));
-    }
+    webp_sys::decode_into(part.data, alpha, &mut frame.pixels[start..], stride)
+        .map_err(|why| undecoded(why, part.data, &frame))?;
     Ok(frame)
 }
 
-fn damaged(bytes: usize) -> Error {
-    Error::malformed(format!("the WEBP picture breaks off or is damaged within its {bytes} bytes"))
+fn undecoded(why: Undecoded, data: &[u8], frame: &Frame) -> Error {
+    match why {
+        Undecoded::OutOfMemory => no_memory(frame.pixels.len() as u64),
+        Undecoded::Damaged => Error::malformed(format!(
+            "the WEBP picture breaks off or is damaged within its {} bytes",
+            data.len()
+        )),
+    }
 }
 
 /// The chunks of a file up to its end, or to where it breaks off.

@@ -44,16 +44,38 @@ pub(super) fn features(data: &[u8]) -> Option<Features> {
     })
 }
 
+/// Why there is no picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undecoded {
+    /// The data is damaged or incomplete, or the picture larger than its rows.
+    Damaged,
+    /// libwebp had no memory for a copy of its own.
+    OutOfMemory,
+}
+
 /// Decodes into `rows`, each `stride` bytes after the one before: RGBA, or RGB without `alpha`.
-/// `false` where the data is damaged or incomplete, or the picture larger than `rows`.
-pub(super) fn decode_into(data: &[u8], alpha: bool, rows: &mut [u8], stride: usize) -> bool {
-    let Ok(stride) = c_int::try_from(stride) else { return false };
-    let decode = if alpha { ffi::WebPDecodeRGBAInto } else { ffi::WebPDecodeRGBInto };
-    // SAFETY: both pointers go with the lengths of their slices. The callee holds the picture's size
-    // against the length and the stride before it writes, and returns null where it does not fit.
-    let written =
-        unsafe { decode(data.as_ptr(), data.len(), rows.as_mut_ptr(), rows.len(), stride) };
-    !written.is_null()
+pub(super) fn decode_into(
+    data: &[u8],
+    alpha: bool,
+    rows: &mut [u8],
+    stride: usize,
+) -> Result<(), Undecoded> {
+    let mut config = ffi::WebPDecoderConfig::new().map_err(|()| Undecoded::Damaged)?;
+    let stride = c_int::try_from(stride).map_err(|_| Undecoded::Damaged)?;
+    config.output.colorspace =
+        if alpha { ffi::WEBP_CSP_MODE::MODE_RGBA } else { ffi::WEBP_CSP_MODE::MODE_RGB };
+    config.output.is_external_memory = 1;
+    config.output.u.RGBA =
+        ffi::WebPRGBABuffer { rgba: rows.as_mut_ptr(), stride, size: rows.len() };
+    // SAFETY: both pointers go with the lengths of their slices, which are borrowed for this whole function.
+    // The callee holds the picture's size against length and stride before it writes, and never frees memory
+    // that it was told is another's.
+    let status = unsafe { ffi::WebPDecode(data.as_ptr(), data.len(), &raw mut config) };
+    match status {
+        ffi::VP8StatusCode::VP8_STATUS_OK => Ok(()),
+        ffi::VP8StatusCode::VP8_STATUS_OUT_OF_MEMORY => Err(Undecoded::OutOfMemory),
+        _ => Err(Undecoded::Damaged),
+    }
 }
 
 /// Encodes a frame of 8-bit `Rgb` or `Rgba` into `sink`.
