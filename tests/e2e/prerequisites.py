@@ -45,6 +45,12 @@ def has_validator():
     return test_deploy.has_validator()
 
 
+def has_cjk_font():
+    """Whether the machine has a font that text to PDF would find for Chinese."""
+    import test_fonts
+    return has_binary() and test_fonts.found() != "none"
+
+
 #: `(name, whether it is there, what is not tested without it, how to have it)`.
 WANTED = (
     ("Python 3.9", lambda: sys.version_info >= (3, 9), "anything", "install a newer Python"),
@@ -56,6 +62,8 @@ WANTED = (
     ("nats-server", has_nats, "batches over a queue", "`apt-get install nats-server`"),
     ("kubernetes-validate", has_validator, "the manifests of deploy/",
      "`python3 -m pip install kubernetes-validate`"),
+    ("a font for CJK", has_cjk_font, "that text to PDF finds one",
+     "`apt-get install fonts-droid-fallback`"),
     ("strace", lambda: shutil.which("strace"), "that no system call writes a file",
      "`apt-get install strace`"),
     ("openssl", lambda: shutil.which("openssl"), "TLS as `openssl s_client` sees it",

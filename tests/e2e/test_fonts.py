@@ -19,6 +19,12 @@ LACKING = "中文かな한국어"
 NOTICE = rb"/Notice\(\d+ characters have no glyph in any font of the converter"
 
 
+def found():
+    """The font that `fxsrv` has found on this machine, or `none`."""
+    facts = harness.run("up", "--web", "off", "--check-config").stdout.decode()
+    return re.search(r"^ *fonts: (.+)$", facts, re.MULTILINE).group(1)
+
+
 class Fonts(harness.Case):
     """From a file of a font to the text of a PDF that was set in it."""
 
@@ -103,15 +109,14 @@ class Fonts(harness.Case):
                     self.assertIn(path.name, done.stderr.decode())
 
     def test_a_font_of_this_machine_is_found(self):
-        facts = harness.run("worker", "--certs", self.certs, "--check-config").stdout.decode()
-        found = re.search(r"^ *fonts: (.+)$", facts, re.MULTILINE).group(1)
-        if found == "none":
+        font = found()
+        if font == "none":
             raise unittest.SkipTest("this machine has no font for CJK")
         # Hangul is not in all of them.
         text = TEXT.replace(" 한국어", "")
         self.text.write_text(text)
         done, pdf = self.convert_locally()
-        self.assertEqual(done.stderr, b"", found)
+        self.assertEqual(done.stderr, b"", font)
         self.check_pdf(pdf, text)
         if shutil.which("pdffonts"):
             done = subprocess.run(
