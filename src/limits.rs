@@ -76,6 +76,9 @@ pub struct ServerLimits {
     /// Bytes of all bodies that a worker holds, arriving, waiting or being converted: eight of the
     /// largest.
     pub bodies_bytes_max: u64,
+    /// Bytes of files of batches that wait for their conversion; without a queue there are none. They
+    /// are taken from those of bodies.
+    pub queue_bytes_max: u64,
     /// Bytes that a worker's conversions work with, by what the headers of the files tell, and of
     /// results that have not left yet. A picture of 100 Mpx takes 1 GB of it.
     pub working_bytes_max: u64,
@@ -132,6 +135,7 @@ impl Default for ServerLimits {
         Self {
             body_bytes_max: 512 * MIB,
             bodies_bytes_max: 4096 * MIB,
+            queue_bytes_max: 0,
             working_bytes_max: 4096 * MIB,
             strangers_requests_max: 4,
             connections_max: 16_384,

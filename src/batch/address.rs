@@ -142,9 +142,10 @@ impl Place {
                 let key = format!("{prefix}{}", utf8(name)?);
                 Ok(Address::Object { bucket: bucket.clone(), key })
             }
-            _ => Name::parse(name)
-                .map(Address::Stored)
-                .map_err(|error| Trouble::not_allowed(error.to_string())),
+            _ => Name::parse(name).map(Address::Stored).map_err(|error| {
+                Trouble::not_allowed(format!("a result in a file store: {error}"))
+                    .with_hint("take other files with --include, or another place for results")
+            }),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Trouble {
         let over = bytes.saturating_sub(max);
         let message = format!("the file has {bytes} bytes, {over} over the limit of {max}");
         Self::lasting(crate::wire::Code::TooLarge.name(), message)
-            .with_hint("raise --max-body, or leave it out")
+            .with_hint("raise --max-body, of a worker --queue-memory too, or leave it out")
     }
 
     /// The same with a next step.

@@ -157,7 +157,7 @@ impl Reach {
     fn store(&self) -> Result<&Link, Trouble> {
         self.store.as_ref().ok_or_else(|| {
             Trouble::not_allowed("nothing says which store `store:` is")
-                .with_hint("give --store HOST:PORT")
+                .with_hint("give --store HOST:PORT, and --store-ca FILE or --store-plain")
         })
     }
 

@@ -15,7 +15,7 @@ use super::{
     Address, Choice, Entries, Journal, Landed, Place, Plan, PlanError, Reach, Record, Trouble,
 };
 use crate::convert::{Options, Target};
-use crate::worker::{Converter, Rank};
+use crate::worker::Converter;
 
 /// What fails for a moment is tried so often, with a pause before each that doubles.
 const TRIES_MAX: u32 = 4;
@@ -226,7 +226,7 @@ impl Errand {
     pub(super) async fn run(&self, reach: &Reach, converter: &Converter) -> Done {
         let mut pause = PAUSE_FIRST;
         for attempt in 1.. {
-            let done = self.once(reach, converter, Rank::Equal).await;
+            let done = self.once(reach, converter).await;
             match &done.outcome {
                 Err(trouble) if trouble.is_passing && attempt < TRIES_MAX => {
                     tokio::time::sleep(pause).await;
@@ -238,16 +238,17 @@ impl Errand {
         Done::failed(Trouble::storage("it was never tried"))
     }
 
-    /// The same once, with the conversion in the place that its rank has.
-    pub(super) async fn once(&self, reach: &Reach, converter: &Converter, rank: Rank) -> Done {
+    /// The same once.
+    pub(super) async fn once(&self, reach: &Reach, converter: &Converter) -> Done {
         let held = match reach.read(&self.from).await {
             Ok(held) => held,
             Err(trouble) => return Done::failed(trouble),
         };
         let bytes_in = held.bytes.len() as u64;
-        let made = converter.convert(held.bytes, self.convert, &self.options, rank).await;
+        let made = converter.convert(held.bytes, self.convert, &self.options).await;
         let (landed, bytes_out) = match made {
-            Ok(result) => {
+            Ok(mut made) => {
+                let result = std::mem::take(&mut made.bytes);
                 let bytes_out = result.len() as u64;
                 (reach.write(&self.to, result, self.replace).await, bytes_out)
             }

@@ -9,11 +9,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::fail::{Exit, Fail};
+use super::transfer;
 use crate::batch::queue::{self, Announcement, NatsConfig, QueueError, WorkConfig};
 use crate::batch::{BucketAccess, Reach, ReachConfig};
 use crate::client::Address;
-use crate::config::{MasterKeys, Running, SLOTS_MAX, WorkerKeys, within};
-use crate::limits::BatchLimits;
+use crate::config::{FilesKeys, MasterKeys, Running, SLOTS_MAX, WorkerKeys, within};
+use crate::limits::{BatchLimits, ServerLimits};
 use crate::master::WorkerSpec;
 use crate::server::Stop;
 use crate::worker::Converter;
@@ -29,6 +30,9 @@ const FIRST_LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A weight above this is hardly meant, as on the command line.
 const WEIGHT_MAX: u32 = 1000;
 
+/// What allows the files of the store.
+const STORE: &str = "store:";
+
 /// What a worker has to do with NATS.
 pub(super) struct Wish {
     queue: Option<(NatsConfig, WorkConfig, ReachConfig)>,
@@ -36,14 +40,22 @@ pub(super) struct Wish {
 }
 
 impl Wish {
-    pub(super) fn of(keys: &WorkerKeys, running: &Running, slots: usize) -> Result<Self, Fail> {
+    pub(super) fn of(
+        keys: &WorkerKeys,
+        store: &FilesKeys,
+        running: &Running,
+        slots: usize,
+    ) -> Result<Self, Fail> {
         let nats = |url: &String| config(url, keys.nats_creds.as_ref(), keys.nats_ca.as_ref());
         let parallel = keys.queue_parallel.unwrap_or(slots * PARALLEL_PER_SLOT);
         let parallel = within("queue-parallel", parallel, 1..=SLOTS_MAX * PARALLEL_PER_SLOT)?;
         let tries = within("queue-tries", keys.queue_tries.unwrap_or(TRIES), 1..=100)?;
         let tries = u32::try_from(tries).unwrap_or(u32::MAX);
         let queue = match &keys.queue {
-            Some(url) => Some((nats(url), WorkConfig { parallel, tries }, reach(keys, running)?)),
+            Some(url) => {
+                let work = WorkConfig { parallel, tries };
+                Some((nats(url), work, reach(keys, store, &running.limits)?))
+            }
             None => None,
         };
         let is_announced = keys.announce.is_some() || keys.announce_as.is_some();
@@ -142,31 +154,31 @@ pub(super) fn config(url: &str, creds: Option<&PathBuf>, ca: Option<&PathBuf>) -
 }
 
 /// What files of batches a worker may touch. Whoever can write to the queue names them.
-fn reach(keys: &WorkerKeys, running: &Running) -> Result<ReachConfig, Fail> {
+fn reach(keys: &WorkerKeys, store: &FilesKeys, limits: &ServerLimits) -> Result<ReachConfig, Fail> {
     let allowed = keys.queue_allow.clone().unwrap_or_else(|| vec!["s3://".to_owned()]);
     for address in &allowed {
-        if !(address.starts_with("s3://") || address.starts_with('/')) {
+        if !(address.starts_with("s3://") || address.starts_with('/') || address == STORE) {
             return Err(Fail::usage(format!("'{address}' is nothing that could be allowed"))
-                .with_hint("give s3://BUCKET/PREFIX, or a directory from its root on"));
+                .with_hint("give s3://BUCKET/PREFIX, a directory from its root on, or store:"));
         }
     }
+    let has_store = allowed.iter().any(|address| address == STORE);
     let read = |path: &PathBuf| {
         std::fs::read(path)
             .map_err(|error| Fail::usage(format!("cannot read {}: {error}", path.display())))
     };
-    let default = BatchLimits::default();
     Ok(ReachConfig {
         buckets: BucketAccess {
             endpoint: keys.s3_endpoint.clone(),
             region: None,
             ca_pem: keys.s3_ca.as_ref().map(read).transpose()?,
         },
-        store: None,
+        store: has_store.then(|| transfer::store_config(store)).transpose()?,
         allowed: Some(allowed),
         limits: BatchLimits {
-            body_bytes_max: running.limits.body_bytes_max,
-            memory_bytes: keys.queue_memory.map_or(default.memory_bytes, |size| size.0),
-            ..default
+            body_bytes_max: limits.body_bytes_max.min(limits.queue_bytes_max),
+            memory_bytes: limits.queue_bytes_max,
+            convert_timeout: limits.convert_timeout,
         },
     })
 }

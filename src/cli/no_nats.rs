@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use super::fail::Fail;
-use crate::config::{MasterKeys, Running, WorkerKeys};
+use crate::config::{FilesKeys, MasterKeys, Running, WorkerKeys};
 use crate::master::WorkerSpec;
 use crate::server::Stop;
 use crate::worker::Converter;
@@ -15,7 +15,12 @@ use crate::worker::Converter;
 pub(super) struct Wish;
 
 impl Wish {
-    pub(super) fn of(keys: &WorkerKeys, _: &Running, _: usize) -> Result<Self, Fail> {
+    pub(super) fn of(
+        keys: &WorkerKeys,
+        _: &FilesKeys,
+        _: &Running,
+        _: usize,
+    ) -> Result<Self, Fail> {
         match (&keys.queue, &keys.announce, &keys.announce_as) {
             (None, None, None) => Ok(Self),
             _ => Err(unknown()),

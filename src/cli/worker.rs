@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::convert::StoreArgs;
 use super::fail::Fail;
 use super::fonts::{self, Fonts};
 use super::nats::Wish;
@@ -9,8 +10,8 @@ use super::serve::{self, CertEnd, ServeArgs};
 use super::term;
 use crate::auth::Tokens;
 use crate::config::{
-    ClientAuthMode, File, NOTICE_DEFAULT, Running, SLOTS_MAX, SPARES, WorkerKeys, cores, isolation,
-    with_memory, within,
+    ClientAuthMode, File, FilesKeys, NOTICE_DEFAULT, Running, SLOTS_MAX, SPARES, WorkerKeys, cores,
+    isolation, with_memory, with_queue, within,
 };
 use crate::exchange::AccessLog;
 use crate::io::{Driver, memory_bytes};
@@ -49,6 +50,8 @@ pub(super) struct Args {
     #[command(flatten)]
     keys: WorkerKeys,
     #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
     serve: ServeArgs,
 }
 
@@ -59,13 +62,16 @@ pub(super) fn run(args: Args) -> Result<(), Fail> {
         running.limits.convert_timeout = convert_timeout.0;
     }
     running.limits = with_memory(running.limits, keys.memory, memory_bytes())?;
+    if keys.queue.is_some() {
+        running.limits = with_queue(running.limits, keys.queue_memory)?;
+    }
     let (driver, _follower) =
         serve::begin_followed(keys.log, running.io, keys.otlp.as_ref(), "worker")?;
     let (sender, changing) = Changing::new(read_live(&keys)?);
     let fonts = fonts::open(keys.font.as_deref())?;
     let font_names = fonts.names();
     let config = configure(&keys, driver, &running, changing, fonts)?;
-    let wish = Wish::of(&keys, &running, config.slots)?;
+    let wish = Wish::of(&keys, &store_keys(&args)?, &running, config.slots)?;
     if args.serve.check_config {
         let mut facts = vec![
             ("listen", config.plan.listen.to_string()),
@@ -140,6 +146,12 @@ const LOOK_PERIOD: Duration = Duration::from_millis(20);
 fn read_keys(args: &Args) -> Result<WorkerKeys, Fail> {
     let file = File::load(args.serve.config.as_deref())?;
     Ok(args.keys.clone().or(file.worker))
+}
+
+/// The store that files of batches may name; without a flag it is that of `[files]`.
+fn store_keys(args: &Args) -> Result<FilesKeys, Fail> {
+    let file = File::load(args.serve.config.as_deref())?;
+    Ok(args.store.clone().keys().or(file.files))
 }
 
 /// What a reload reads anew.

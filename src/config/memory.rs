@@ -10,6 +10,12 @@ const MEMORY_MIN: u64 = 128 << 20;
 /// What a machine that has much of it gives without being told.
 const MEMORY_DEFAULT: u64 = 8 << 30;
 
+/// Files of a megabyte, 500 of them.
+const QUEUE_DEFAULT: u64 = 512 << 20;
+
+/// Less holds hardly a file.
+const QUEUE_MIN: u64 = 1 << 20;
+
 /// `limits` with what a worker may hold in memory, of a machine that has so much.
 pub(crate) fn with_memory(
     limits: ServerLimits,
@@ -29,6 +35,23 @@ pub(crate) fn with_memory(
         return Err(ConfigError::Range { key: "memory", value, min, max: usize::MAX });
     }
     Ok(ServerLimits { bodies_bytes_max: value / 2, working_bytes_max: value / 2, ..limits })
+}
+
+/// `limits` of a worker with a queue: files of batches have a part of what bodies have, and requests
+/// the rest.
+pub(crate) fn with_queue(
+    limits: ServerLimits,
+    memory: Option<ByteSize>,
+) -> Result<ServerLimits, ConfigError> {
+    let half = limits.bodies_bytes_max / 2;
+    let value = memory.map_or(QUEUE_DEFAULT.min(half), |memory| memory.0);
+    if !(QUEUE_MIN..=half).contains(&value) {
+        let number = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (value, min, max) = (number(value), number(QUEUE_MIN), number(half));
+        return Err(ConfigError::Range { key: "queue-memory", value, min, max });
+    }
+    let bodies_bytes_max = limits.bodies_bytes_max - value;
+    Ok(ServerLimits { bodies_bytes_max, queue_bytes_max: value, ..limits })
 }
 
 #[cfg(test)]
@@ -52,5 +75,21 @@ mod tests {
             error.to_string().starts_with("memory is 1, and must be from 134217728"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn files_of_batches_have_a_part_of_what_bodies_have() {
+        let of = |memory: Option<u64>, bodies_bytes_max| {
+            let limits = ServerLimits { bodies_bytes_max, ..ServerLimits::default() };
+            let limits = with_queue(limits, memory.map(ByteSize))?;
+            Ok::<_, ConfigError>((limits.bodies_bytes_max >> 20, limits.queue_bytes_max >> 20))
+        };
+        assert_eq!(of(None, 4 << 30).unwrap(), (3584, 512));
+        assert_eq!(of(None, 64 << 20).unwrap(), (32, 32));
+        assert_eq!(of(Some(16 << 20), 64 << 20).unwrap(), (48, 16));
+        for memory in [1, 33 << 20] {
+            let error = of(Some(memory), 64 << 20).unwrap_err().to_string();
+            assert!(error.contains("queue-memory") && error.contains("33554432"), "{error}");
+        }
     }
 }

@@ -22,7 +22,7 @@ use std::str::FromStr;
 
 pub(crate) use batch::BatchKeys;
 pub(crate) use convert::ConvertKeys;
-pub(crate) use memory::with_memory;
+pub(crate) use memory::{with_memory, with_queue};
 pub(crate) use server::{
     ClientAuthMode, Common, IsolationMode, MasterKeys, NOTICE_DEFAULT, Running, SLOTS_MAX, SPARES,
     UpKeys, WorkerWire, cores, isolation, within,

@@ -106,7 +106,8 @@ server_keys! {
         #[arg(long, env = "FXSRV_QUEUE_PARALLEL", value_name = "N", help_heading = "Queue")]
         queue_parallel: usize,
 
-        /// Memory for files of batches that wait for their conversion [default: 512 MiB]
+        /// Memory for files of batches that wait for their conversion, of --memory's half for files; no
+        /// larger file is taken [default: 512 MiB, or half of that half]
         #[arg(long, env = "FXSRV_QUEUE_MEMORY", value_name = "SIZE", help_heading = "Queue")]
         #[serde(deserialize_with = "parsed")]
         queue_memory: ByteSize,

@@ -5,6 +5,10 @@
 //! expected of a conversion is what the last ones of its kind took, by the clock on the wall, so that
 //! a machine that is busy with other things counts as slower.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::slots::Done;
 use super::turns::{Bounds, Entered, Line, Load, Ticket, Turns};
 use crate::auth::stripped;
 use crate::convert::{self, Target};
@@ -55,7 +60,7 @@ struct State {
 
 struct Waiting {
     tell: oneshot::Sender<Told>,
-    line: Line,
+    line: Option<Line>,
     load: Load,
     since: Instant,
 }
@@ -84,11 +89,19 @@ pub(super) struct Wish {
     pub(super) deadline: Instant,
 }
 
+/// What takes a place: a request, or a file of a batch, which has no line.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    line: Option<Line>,
+    target: Target,
+    body_bytes: u64,
+    load: Load,
+}
+
 /// A request whose turn it is, until it is dropped.
 pub(super) struct Turn {
     admission: Admission,
-    wish: Wish,
-    load: Load,
+    claim: Claim,
     is_over: bool,
 }
 
@@ -101,6 +114,7 @@ pub(super) struct Kept {
 impl Admission {
     pub(super) fn new(slots: usize, limits: ServerLimits) -> Self {
         let bounds = Bounds {
+            slots_max: slots,
             running_max: slots * RUNNING_PER_SLOT,
             waiting_max: slots * WAITING_PER_SLOT,
             bytes_max: limits.working_bytes_max,
@@ -146,37 +160,70 @@ impl Admission {
     ///
     /// There is no place for it, or its turn has not come in time.
     pub(super) async fn enter(&self, wish: Wish, input: &[u8]) -> Result<Turn, Failure> {
-        let load = self.load(&wish, input)?;
-        let (ticket, told) = {
+        let Wish { line, target, body_bytes, .. } = wish;
+        let load = self.load(target, body_bytes, input)?;
+        let claim = Claim { line: Some(line), target, body_bytes, load };
+        let mut place = {
             let mut state = self.lock();
             self.hold_against_time(&state, &wish)?;
-            let ticket = state.next_ticket;
-            state.next_ticket += 1;
-            match state.turns.enter(wish.line, ticket, load) {
-                Entered::Runs => return Ok(self.turn(wish, load)),
-                Entered::Full => return Err(self.full(&state, &wish)),
-                Entered::Waits { evicted } => {
-                    let (tell, told) = oneshot::channel();
-                    let since = Instant::now();
-                    let waiting = Waiting { tell, line: wish.line, load, since };
-                    state.waiting.insert(ticket, waiting);
-                    if let Some(evicted) =
-                        evicted.and_then(|evicted| state.waiting.remove(&evicted))
-                    {
-                        let _ = evicted.tell.send(Told::Evicted);
-                    }
-                    (ticket, told)
-                }
+            match self.line_up(&mut state, claim) {
+                Lined::Turn(turn) => return Ok(turn),
+                Lined::Full => return Err(self.full(&state, &wish)),
+                Lined::Waits(place) => place,
             }
         };
-        let mut place = InLine { admission: self, ticket, wish, load, told };
         let until = wish.deadline.min(Instant::now() + self.0.limits.queue_timeout);
         let told = tokio::time::timeout_at(until.into(), &mut place.told).await;
         if let Ok(Ok(Told::Turn)) = told {
-            return Ok(self.turn(wish, load));
+            return Ok(self.turn(claim));
         }
         drop(place);
         Err(self.full(&self.lock(), &wish))
+    }
+
+    /// Waits until nobody else does and a slot is free, for a file of a batch, which is `input`.
+    ///
+    /// # Errors
+    ///
+    /// It needs more memory than there is.
+    pub(super) async fn enter_behind(&self, target: Target, input: &[u8]) -> Result<Turn, Failure> {
+        let body_bytes = input.len() as u64;
+        let load = self.load(target, body_bytes, input)?;
+        let claim = Claim { line: None, target, body_bytes, load };
+        let lined = self.line_up(&mut self.lock(), claim);
+        match lined {
+            Lined::Turn(turn) => return Ok(turn),
+            Lined::Waits(mut place) => {
+                if let Ok(Told::Turn) = (&mut place.told).await {
+                    return Ok(self.turn(claim));
+                }
+            }
+            Lined::Full => {}
+        }
+        Err(busy("there is no place for a file of a batch".to_owned(), Duration::ZERO))
+    }
+
+    /// Slots that requests leave to files of batches.
+    pub(super) fn slots_behind(&self) -> usize {
+        self.lock().turns.slots_behind()
+    }
+
+    fn line_up(&self, state: &mut State, claim: Claim) -> Lined<'_> {
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        match state.turns.enter(claim.line, ticket, claim.load) {
+            Entered::Runs => Lined::Turn(self.turn(claim)),
+            Entered::Full => Lined::Full,
+            Entered::Waits { evicted } => {
+                let (tell, told) = oneshot::channel();
+                let Claim { line, load, .. } = claim;
+                state.waiting.insert(ticket, Waiting { tell, line, load, since: Instant::now() });
+                if let Some(evicted) = evicted.and_then(|evicted| state.waiting.remove(&evicted)) {
+                    let _ = evicted.tell.send(Told::Evicted);
+                }
+                Lined::Waits(InLine { admission: self, ticket, claim, told })
+            }
+        }
     }
 
     /// Shows who waits, and the memory that is left, in `metrics`.
@@ -189,7 +236,9 @@ impl Admission {
             here.lock().turns.waiting() as u64
         });
         gauge("oldest_waiting_ms", "How long the first of them has waited.", |here| {
-            let oldest = here.lock().waiting.values().map(|waiting| waiting.since).min();
+            let state = here.lock();
+            let in_line = state.waiting.values().filter(|waiting| waiting.line.is_some());
+            let oldest = in_line.map(|waiting| waiting.since).min();
             oldest.map_or(0, |since| millis(since.elapsed()))
         });
         gauge("queue_timeout_ms", "How long one may wait.", |here| {
@@ -203,22 +252,22 @@ impl Admission {
         });
     }
 
-    fn turn(&self, wish: Wish, load: Load) -> Turn {
-        Turn { admission: self.clone(), wish, load, is_over: false }
+    fn turn(&self, claim: Claim) -> Turn {
+        Turn { admission: self.clone(), claim, is_over: false }
     }
 
     /// What the conversion will take. Of a picture the header tells; of anything else it is a guess,
     /// which may be no more than there is.
-    fn load(&self, wish: &Wish, input: &[u8]) -> Result<Load, Failure> {
-        let (needed, max) = (convert::memory(input, wish.target), self.0.limits.working_bytes_max);
-        let is_picture = !matches!(wish.target, Target::Pdf | Target::Text);
+    fn load(&self, target: Target, body_bytes: u64, input: &[u8]) -> Result<Load, Failure> {
+        let (needed, max) = (convert::memory(input, target), self.0.limits.working_bytes_max);
+        let is_picture = !matches!(target, Target::Pdf | Target::Text);
         if is_picture && needed > max {
             let message =
                 format!("the picture takes about {needed} bytes of memory, over the {max} here");
             return Err(Failure::new(Code::LimitExceeded, message)
                 .with_hint("send a smaller picture; the operator may raise --memory"));
         }
-        let us = self.lock().costs[index(wish.target)].expected_us(wish.body_bytes);
+        let us = self.lock().costs[index(target)].expected_us(body_bytes);
         Ok(Load { us, bytes: needed.min(max) })
     }
 
@@ -277,18 +326,23 @@ impl Admission {
 }
 
 impl Turn {
-    /// The conversion is over, after so many microseconds where that says something of others; its
-    /// result takes so many bytes. Those are counted until what is returned is dropped.
-    pub(super) fn converted(mut self, convert_us: Option<u32>, result_bytes: u64) -> Kept {
+    /// The conversion is over. The memory of its result is counted until what is returned is dropped.
+    pub(super) fn converted(mut self, done: &Done) -> Kept {
+        let (is_typical, bytes) = match &done.result {
+            Ok(result) => (true, result.bytes.len() as u64),
+            // A file that is refused takes next to no time.
+            Err(failure) => (failure.code == Code::DeadlineExceeded, 0),
+        };
+        let Claim { line, target, body_bytes, load } = self.claim;
         let mut state = self.admission.lock();
-        if let Some(convert_us) = convert_us {
-            state.costs[index(self.wish.target)].learn(convert_us.into(), self.wish.body_bytes);
+        if is_typical {
+            state.costs[index(target)].learn(done.convert_us.into(), body_bytes);
         }
-        state.turns.ended(self.wish.line, self.load, result_bytes);
+        state.turns.ended(line, load, bytes);
         Admission::call_next(&mut state);
         drop(state);
         self.is_over = true;
-        Kept { admission: self.admission.clone(), bytes: result_bytes }
+        Kept { admission: self.admission.clone(), bytes }
     }
 }
 
@@ -296,7 +350,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if !self.is_over {
             let mut state = self.admission.lock();
-            state.turns.ended(self.wish.line, self.load, 0);
+            state.turns.ended(self.claim.line, self.claim.load, 0);
             Admission::call_next(&mut state);
         }
     }
@@ -310,12 +364,18 @@ impl Drop for Kept {
     }
 }
 
+/// What becomes of a claim.
+enum Lined<'a> {
+    Turn(Turn),
+    Waits(InLine<'a>),
+    Full,
+}
+
 /// A place in a line, given up when it is dropped.
 struct InLine<'a> {
     admission: &'a Admission,
     ticket: Ticket,
-    wish: Wish,
-    load: Load,
+    claim: Claim,
     told: oneshot::Receiver<Told>,
 }
 
@@ -323,14 +383,14 @@ impl Drop for InLine<'_> {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
         if state.waiting.remove(&self.ticket).is_some() {
-            state.turns.left(self.wish.line, self.ticket);
+            state.turns.left(self.claim.line, self.ticket);
             Admission::call_next(&mut state);
             return;
         }
         drop(state);
         // It may have been told in the same moment, and did not hear it.
         if let Ok(Told::Turn) = self.told.try_recv() {
-            drop(self.admission.turn(self.wish, self.load));
+            drop(self.admission.turn(self.claim));
         }
     }
 }
@@ -363,100 +423,4 @@ fn index(target: Target) -> usize {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn admission(slots: usize, queue_timeout_ms: u64) -> Admission {
-        let queue_timeout = Duration::from_millis(queue_timeout_ms);
-        Admission::new(slots, ServerLimits { queue_timeout, ..ServerLimits::default() })
-    }
-
-    fn wish(line: Line) -> Wish {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        Wish { line, target: Target::Pdf, body_bytes: 100, deadline }
-    }
-
-    fn block_on<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-            .block_on(future)
-    }
-
-    #[test]
-    fn a_turn_that_ends_is_the_next_ones() {
-        block_on(async {
-            let admission = admission(1, 10_000);
-            let first = admission.enter(wish(1), b"").await.unwrap();
-            let second = admission.enter(wish(1), b"").await.unwrap();
-            let there = admission.clone();
-            let third = async move { there.enter(wish(1), b"").await.map(drop).is_ok() };
-            let ends = async {
-                assert_eq!(admission.lock().turns.waiting(), 1);
-                drop(first.converted(Some(1000), 10));
-            };
-            assert!(tokio::join!(biased; third, ends).0);
-            drop(second);
-            let state = admission.lock();
-            assert!(state.waiting.is_empty());
-            assert_eq!(state.turns.bytes_left(), ServerLimits::default().working_bytes_max);
-        });
-    }
-
-    #[test]
-    fn whoever_cannot_be_done_in_time_is_refused_at_once_and_told_when() {
-        block_on(async {
-            let admission = admission(1, 500);
-            drop(admission.enter(wish(1), b"").await.unwrap().converted(Some(400_000), 0));
-            let _running = admission.enter(wish(1), b"").await.unwrap();
-            admission.look(&wish(1)).unwrap();
-            let _next = admission.enter(wish(1), b"").await.unwrap();
-            let refused = admission.look(&wish(1)).unwrap_err();
-            assert_eq!(refused.code, Code::Busy);
-            assert!((400..=500).contains(&refused.retry_after_ms), "{}", refused.retry_after_ms);
-            let late = Wish { deadline: Instant::now() + Duration::from_millis(10), ..wish(2) };
-            assert!(admission.look(&late).is_err());
-        });
-    }
-
-    #[test]
-    fn a_turn_that_does_not_come_is_given_up() {
-        block_on(async {
-            let admission = admission(1, 20);
-            let _running = [
-                admission.enter(wish(1), b"").await.unwrap(),
-                admission.enter(wish(1), b"").await.unwrap(),
-            ];
-            assert_eq!(admission.enter(wish(1), b"").await.err().unwrap().code, Code::Busy);
-            assert_eq!(admission.lock().turns.waiting(), 0);
-        });
-    }
-
-    #[test]
-    fn memory_is_told_from_the_header_and_never_passed() {
-        block_on(async {
-            let limits = ServerLimits { working_bytes_max: 64 << 20, ..ServerLimits::default() };
-            let admission = Admission::new(4, limits);
-            let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
-            png.extend([0, 0, 8, 0, 0, 0, 8, 0, 8, 6, 0, 0, 0]);
-            let picture = Wish { target: Target::Jpg, ..wish(1) };
-            let first = admission.enter(picture, &png).await.unwrap();
-            assert!(admission.lock().turns.bytes_left() < 32 << 20);
-            let there = admission.clone();
-            let second = async { there.enter(picture, &png).await.is_ok() };
-            let ends = async {
-                assert_eq!(admission.lock().turns.waiting(), 1);
-                drop(first);
-            };
-            assert!(tokio::join!(biased; second, ends).0);
-            png[16..24].copy_from_slice(&[0, 0, 0x20, 0, 0, 0, 0x20, 0]);
-            let failure = admission.enter(picture, &png).await.err().unwrap();
-            assert_eq!(failure.code, Code::LimitExceeded);
-        });
-    }
 }

@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
+use super::admission::{Admission, Kept};
 use super::body::Body;
 use super::engine::Engine;
 use super::slots::{Slots, Work};
@@ -15,25 +14,23 @@ use crate::isolation::{Font, Isolation};
 use crate::limits::ConvertLimits;
 use crate::wire::{ChecksumKind, Failure};
 
-/// Whoever gives way looks so often whether there is a free slot: less than a conversion takes.
-const LOOK_PERIOD: Duration = Duration::from_millis(2);
-
-/// Which conversions go first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rank {
-    /// In the order in which they come.
-    Equal,
-    /// Behind those that somebody waits for: only where a slot is free.
-    Behind,
-}
+/// Whoever has no place looks so often whether requests have left one: less than most of them take.
+const LOOK_PERIOD: Duration = Duration::from_millis(5);
 
 /// Slots that convert, for whoever has files in memory. Clones share them.
 #[derive(Clone)]
 pub struct Converter {
     slots: Arc<Slots>,
     timeout: Duration,
-    /// So many may look for a free slot at a time.
-    turns: Arc<Semaphore>,
+    /// The worker's, where the slots are a worker's: its requests go first.
+    admission: Option<Admission>,
+}
+
+/// A result, whose memory counts as the worker's until this is dropped.
+pub struct Made {
+    /// The bytes, which may be taken out.
+    pub bytes: Vec<u8>,
+    _kept: Option<Kept>,
 }
 
 impl Converter {
@@ -50,13 +47,12 @@ impl Converter {
         timeout: Duration,
     ) -> io::Result<Self> {
         let engine = Engine::start(slots, limits, fonts, isolation)?;
-        Ok(Self::over(Arc::new(Slots::start(slots, engine)?), timeout))
+        Ok(Self { slots: Arc::new(Slots::start(slots, engine)?), timeout, admission: None })
     }
 
-    /// The same over the slots that a worker has.
-    pub(super) fn over(slots: Arc<Slots>, timeout: Duration) -> Self {
-        let turns = Arc::new(Semaphore::new(slots.load().slots));
-        Self { slots, timeout, turns }
+    /// The same over the slots that a worker has, and behind all of its requests.
+    pub(super) fn over(slots: Arc<Slots>, admission: Admission, timeout: Duration) -> Self {
+        Self { slots, timeout, admission: Some(admission) }
     }
 
     /// Converts `bytes`.
@@ -69,11 +65,10 @@ impl Converter {
         bytes: Vec<u8>,
         target: Target,
         options: &Options,
-        rank: Rank,
-    ) -> Result<Vec<u8>, Failure> {
-        let _turn = match rank {
-            Rank::Equal => None,
-            Rank::Behind => Some(self.give_way().await),
+    ) -> Result<Made, Failure> {
+        let turn = match &self.admission {
+            Some(admission) => Some(admission.enter_behind(target, &bytes).await?),
+            None => None,
         };
         let work = Work {
             body: Body::in_hand(bytes),
@@ -83,25 +78,19 @@ impl Converter {
             waiting: Turn::default(),
         };
         let done = self.slots.convert(work, self.timeout).await;
-        done.result.map(|converted| converted.bytes)
+        let kept = turn.map(|turn| turn.converted(&done));
+        done.result.map(|converted| Made { bytes: converted.bytes, _kept: kept })
     }
 
-    /// Waits while there are conversions that wait themselves.
-    pub async fn idle(&self) {
-        while self.slots.load().queued > 0 {
-            tokio::time::sleep(LOOK_PERIOD).await;
-        }
-    }
-
-    /// Waits for a slot that nobody wants. Two may find the same one free, and one of them then waits
-    /// for the other as it would have for a conversion that had begun.
-    async fn give_way(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        // It is never closed.
-        let turn = self.turns.acquire().await.ok();
+    /// How many of `max` files may be on their way: as large a part of them as requests leave of the
+    /// slots. Waits while that is none.
+    pub async fn places(&self, max: usize) -> usize {
+        let Some(admission) = &self.admission else { return max };
+        let slots = self.slots.load().slots.max(1);
         loop {
-            let load = self.slots.load();
-            if load.busy + load.queued < load.slots {
-                return turn;
+            let left = admission.slots_behind();
+            if left > 0 {
+                return (max * left / slots).max(1);
             }
             tokio::time::sleep(LOOK_PERIOD).await;
         }

@@ -26,7 +26,7 @@ use crate::server::{self, Changing, Plan, Stop};
 use crate::tls::ServerTls;
 use admission::Admission;
 use body::Budget;
-pub use converter::{Converter, Rank};
+pub use converter::{Converter, Made};
 use engine::Engine;
 use service::{Shared, Worker};
 use slots::Slots;
@@ -92,7 +92,7 @@ pub fn run_sharing(
     let admission = Admission::new(slots, limits);
     let engine = Engine::start(slots, convert_limits, &fonts, &isolation)?;
     let slots = Arc::new(Slots::start(slots, engine)?);
-    share(Converter::over(Arc::clone(&slots), limits.convert_timeout));
+    share(Converter::over(Arc::clone(&slots), admission.clone(), limits.convert_timeout));
     let budget = Budget::new(limits.bodies_bytes_max);
     slots.show_in(&metrics);
     budget.show_in(&metrics);

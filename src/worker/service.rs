@@ -196,12 +196,7 @@ impl Worker {
         };
         let done = self.shared.slots.convert(work, ends - Instant::now()).await;
         times.queue_us = Some(micros(received.elapsed()).saturating_sub(done.convert_us.into()));
-        let (is_typical, result_bytes) = match &done.result {
-            Ok(result) => (true, result.bytes.len() as u64),
-            // A file that is refused takes next to no time.
-            Err(failure) => (failure.code == Code::DeadlineExceeded, 0),
-        };
-        let kept = turn.converted(is_typical.then_some(done.convert_us), result_bytes);
+        let kept = turn.converted(&done);
         Ok((done, Some(kept)))
     }
 

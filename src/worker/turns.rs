@@ -2,7 +2,8 @@
 //!
 //! Each token has a line of its own, and the line that has had the least time of the slots is next. A
 //! line that comes anew begins where the others are, so that silence saves nothing up. Where the
-//! queue is full, the longest line gives up its last place. There is no I/O and no clock here.
+//! queue is full, the longest line gives up its last place. Files of batches have no line: it is their
+//! turn where nobody waits in one and a slot is free. There is no I/O and no clock here.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -25,6 +26,8 @@ pub(super) struct Load {
 #[derive(Debug, Clone, Copy)]
 #[allow(clippy::struct_field_names, reason = "limits are named as such everywhere")]
 pub(super) struct Bounds {
+    /// Conversions at once.
+    pub(super) slots_max: usize,
     /// Requests that are converted, or about to be.
     pub(super) running_max: usize,
     /// Requests that wait.
@@ -38,10 +41,14 @@ pub(super) struct Bounds {
 pub(super) struct Turns {
     bounds: Bounds,
     lines: HashMap<Line, Queue>,
+    /// What has no line.
+    behind: VecDeque<(Ticket, Load)>,
+    behind_running: usize,
     running: usize,
     running_bytes: u64,
+    /// Those in lines.
     waiting: usize,
-    /// Expected time of all that wait and run.
+    /// Expected time of all that run, and of those that wait in lines.
     backlog_us: u64,
     /// Time that the line that was served last has had.
     clock_us: u64,
@@ -75,6 +82,8 @@ impl Turns {
         Self {
             bounds,
             lines: HashMap::new(),
+            behind: VecDeque::new(),
+            behind_running: 0,
             running: 0,
             running_bytes: 0,
             waiting: 0,
@@ -83,12 +92,19 @@ impl Turns {
         }
     }
 
-    /// A request comes.
-    pub(super) fn enter(&mut self, line: Line, ticket: Ticket, load: Load) -> Entered {
+    /// A request comes; one without a line stays behind all that have one, and there may be as many of
+    /// them as come.
+    pub(super) fn enter(
+        &mut self,
+        line: impl Into<Option<Line>>,
+        ticket: Ticket,
+        load: Load,
+    ) -> Entered {
+        let Some(line) = line.into() else { return self.enter_behind(ticket, load) };
         if self.waiting == 0 && self.has_room(load) {
             self.join(line);
-            self.run(line, load);
             self.backlog_us += load.us;
+            self.run(line, load);
             return Entered::Runs;
         }
         let evicted = if self.waiting < self.bounds.waiting_max {
@@ -107,8 +123,20 @@ impl Turns {
         Entered::Waits { evicted }
     }
 
+    fn enter_behind(&mut self, ticket: Ticket, load: Load) -> Entered {
+        self.behind.push_back((ticket, load));
+        // Whoever came before it is first.
+        if self.behind.len() == 1 && self.next_behind().is_some() {
+            return Entered::Runs;
+        }
+        Entered::Waits { evicted: None }
+    }
+
     /// Whose turn it is now, if it is anybody's; to be asked until it is nobody's.
     pub(super) fn next(&mut self) -> Option<Ticket> {
+        if self.waiting == 0 {
+            return self.next_behind();
+        }
         let waits = |(line, queue): (&Line, &Queue)| {
             queue.waiting.front().map(|(_, load)| (queue.served_us, *line, *load))
         };
@@ -125,12 +153,30 @@ impl Turns {
         Some(ticket)
     }
 
+    /// The first without a line, if nobody in a line waits and a slot has nothing to do.
+    fn next_behind(&mut self) -> Option<Ticket> {
+        let (ticket, load) = *self.behind.front()?;
+        if self.waiting > 0 || self.running >= self.bounds.slots_max || !self.has_room(load) {
+            return None;
+        }
+        self.behind.pop_front();
+        self.behind_running += 1;
+        self.running += 1;
+        self.running_bytes += load.bytes;
+        self.backlog_us += load.us;
+        Some(ticket)
+    }
+
     /// A request that ran is over, and `kept_bytes` of its memory are still needed, until they are
     /// [`Self::released`].
-    pub(super) fn ended(&mut self, line: Line, load: Load, kept_bytes: u64) {
+    pub(super) fn ended(&mut self, line: impl Into<Option<Line>>, load: Load, kept_bytes: u64) {
         self.running -= 1;
         self.running_bytes = self.running_bytes - load.bytes + kept_bytes;
         self.backlog_us -= load.us;
+        let Some(line) = line.into() else {
+            self.behind_running -= 1;
+            return;
+        };
         if let Some(queue) = self.lines.get_mut(&line) {
             queue.running -= 1;
         }
@@ -148,7 +194,11 @@ impl Turns {
     }
 
     /// A request that waited does not any more.
-    pub(super) fn left(&mut self, line: Line, ticket: Ticket) {
+    pub(super) fn left(&mut self, line: impl Into<Option<Line>>, ticket: Ticket) {
+        let Some(line) = line.into() else {
+            self.behind.retain(|(own, _)| *own != ticket);
+            return;
+        };
         let Some(queue) = self.lines.get_mut(&line) else { return };
         let Some(at) = queue.waiting.iter().position(|(own, _)| *own == ticket) else { return };
         if let Some((_, load)) = queue.waiting.remove(at) {
@@ -171,6 +221,12 @@ impl Turns {
 
     pub(super) fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// Slots that are left to those without a line.
+    pub(super) fn slots_behind(&self) -> usize {
+        let before = self.running - self.behind_running + self.waiting;
+        self.bounds.slots_max.saturating_sub(before)
     }
 
     /// Memory that nobody works with.
@@ -235,7 +291,7 @@ mod tests {
     const LOAD: Load = Load { us: 10, bytes: 1 };
 
     fn turns(running_max: usize, waiting_max: usize) -> Turns {
-        Turns::new(Bounds { running_max, waiting_max, bytes_max: 100 })
+        Turns::new(Bounds { slots_max: 1, running_max, waiting_max, bytes_max: 100 })
     }
 
     /// Ends the running ones, of whichever line, and says who is next, each time.
@@ -326,6 +382,46 @@ mod tests {
         turns.released(50);
         turns.ended(1, LOAD, 0);
         assert!(turns.lines.is_empty());
+    }
+
+    #[test]
+    fn what_has_no_line_gives_way_to_every_line() {
+        let mut turns = turns(2, 100);
+        assert_eq!(turns.enter(None, 0, LOAD), Entered::Runs, "a slot is free");
+        assert_eq!(turns.slots_behind(), 1, "its own slot counts as one for its kind");
+        for ticket in 1..4 {
+            assert_eq!(turns.enter(None, ticket, LOAD), Entered::Waits { evicted: None });
+        }
+        assert_eq!(turns.ahead_us(1), 10, "a request waits for what has begun, and for no more");
+        assert_eq!(turns.enter(1, 10, LOAD), Entered::Runs, "it is next at the slot");
+        assert_eq!(turns.slots_behind(), 0);
+        assert_eq!(turns.enter(1, 11, LOAD), Entered::Waits { evicted: None });
+        turns.ended(None, LOAD, 0);
+        assert_eq!((turns.next(), turns.next()), (Some(11), None));
+        turns.ended(1, LOAD, 0);
+        assert_eq!(turns.next(), None, "the other request has the slot");
+        turns.left(None, 1);
+        turns.ended(1, LOAD, 0);
+        assert_eq!((turns.next(), turns.next()), (Some(2), None), "one for the one slot");
+        turns.ended(None, LOAD, 0);
+        assert_eq!(turns.next(), Some(3));
+        turns.ended(None, LOAD, 0);
+        assert_eq!((turns.backlog_us, turns.running, turns.behind_running), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_has_no_line_takes_from_the_same_memory() {
+        let mut turns = turns(4, 100);
+        let load = |bytes| Load { us: 10, bytes };
+        assert_eq!(turns.enter(None, 0, load(60)), Entered::Runs);
+        assert_eq!(turns.enter(1, 1, load(60)), Entered::Waits { evicted: None });
+        assert_eq!(turns.enter(None, 2, load(1)), Entered::Waits { evicted: None });
+        turns.ended(None, load(60), 50);
+        assert_eq!(turns.next(), None, "its result is still there, and nobody overtakes");
+        turns.released(50);
+        assert_eq!((turns.next(), turns.next()), (Some(1), None));
+        turns.ended(1, load(60), 0);
+        assert_eq!((turns.next(), turns.bytes_left()), (Some(2), 99));
     }
 
     #[test]

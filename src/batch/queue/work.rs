@@ -19,7 +19,7 @@ use super::task::{Task, file_number};
 use super::{NatsConfig, Queue, QueueError, failed_stream_name, failed_subject, patiently};
 use crate::server::{Phase, Stop};
 use crate::wire::Code;
-use crate::worker::{Converter, Rank};
+use crate::worker::Converter;
 
 const CONSUMER: &str = "workers";
 
@@ -31,6 +31,13 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
 
 /// Files that all workers together may have at a time.
 const UNSETTLED_MAX: i64 = 50_000;
+
+/// Places that are waited for together are this part of all, so that not each file costs a request to
+/// the queue; the rest keeps the slots busy meanwhile.
+const PLACES_PART: usize = 4;
+
+/// Whoever has as much as requests leave room for looks so often whether that has changed.
+const LOOK_PERIOD: Duration = Duration::from_millis(20);
 
 /// How long an empty queue is waited at in one go.
 const PULL_PERIOD: Duration = Duration::from_secs(2);
@@ -80,11 +87,11 @@ pub async fn work(
     tracing::info!(parallel = config.parallel, tries = config.tries, "takes files off the queue");
     let hand = Arc::new(Hand { queue, config, reach, converter });
     let room = Arc::new(Semaphore::new(hand.config.parallel));
-    let mut running = JoinSet::new();
+    let (mut running, mut consumer) = (JoinSet::new(), None);
     let mut is_troubled = false;
     while stop.phase() < Phase::Leaving {
         let pulled = tokio::select! {
-            pulled = hand.pull(&room) => pulled,
+            pulled = hand.pull(&room, &mut consumer) => pulled,
             () = stop.reached(Phase::Leaving) => break,
         };
         match pulled {
@@ -141,21 +148,44 @@ struct Hand {
 
 impl Hand {
     /// As many messages as there is room for now; some room is waited for.
-    async fn pull(&self, room: &Semaphore) -> Result<Vec<Message>, QueueError> {
-        // The others of this process wait no longer than for a conversion that has begun.
-        self.converter.idle().await;
-        let place = room.acquire().await;
-        let free = room.available_permits() + 1;
-        drop(place);
-        let consumer = self.consumer().await?;
+    async fn pull(
+        &self,
+        room: &Semaphore,
+        consumer: &mut Option<Consumer<pull::Config>>,
+    ) -> Result<Vec<Message>, QueueError> {
+        let places = self.places(room).await;
+        let here = match consumer.take() {
+            Some(here) => here,
+            None => self.consumer().await?,
+        };
         let failed = |error: &dyn std::fmt::Display| QueueError::request("the queue", error);
-        let asked = consumer.fetch().max_messages(free).expires(PULL_PERIOD).messages().await;
+        let asked = here.fetch().max_messages(places).expires(PULL_PERIOD).messages().await;
         let mut messages = gather(asked.map_err(|error| failed(&error))?).await;
         if messages.is_empty() {
-            let asked = consumer.batch().max_messages(1).expires(PULL_PERIOD).messages().await;
+            let asked = here.batch().max_messages(1).expires(PULL_PERIOD).messages().await;
             messages = gather(asked.map_err(|error| failed(&error))?).await;
         }
+        // One that gives nothing may be gone with its stream, and is looked up again.
+        *consumer = Some(here).filter(|_| !messages.is_empty());
         Ok(messages)
+    }
+
+    /// How many files there is room for now, beside the requests of masters: what this worker cannot
+    /// begin soon is left to others.
+    async fn places(&self, room: &Semaphore) -> usize {
+        let all = self.config.parallel;
+        loop {
+            let allowed = self.converter.places(all).await;
+            let part = u32::try_from((allowed / PLACES_PART).max(1)).unwrap_or(1);
+            // It is never closed.
+            let waited = room.acquire_many(part).await;
+            drop(waited);
+            let on_their_way = all.saturating_sub(room.available_permits());
+            if on_their_way < allowed {
+                return allowed - on_their_way;
+            }
+            tokio::time::sleep(LOOK_PERIOD).await;
+        }
     }
 
     async fn consumer(&self) -> Result<Consumer<pull::Config>, QueueError> {
@@ -215,7 +245,7 @@ impl Hand {
             Ok(errand) => errand,
             Err(trouble) => return Fate::Dead(trouble),
         };
-        let done = errand.once(&self.reach, &self.converter, Rank::Behind).await;
+        let done = errand.once(&self.reach, &self.converter).await;
         match done.outcome {
             Ok(_) => Fate::Done,
             Err(trouble) if trouble.code == Code::Busy.name() => Fate::Again(pause(1)),

@@ -16,7 +16,7 @@ use super::{logs, options, transfer};
 use crate::batch::{
     AddressError, BucketAccess, Choice, JournalError, Place, PlanError, ReachConfig, Trouble,
 };
-use crate::config::{BatchKeys, File, LogLevel};
+use crate::config::{BatchKeys, File, FilesKeys, LogLevel};
 use crate::wire::{Operation, RequestOptions};
 
 /// Convert all files of a directory, a bucket or a list
@@ -96,6 +96,9 @@ struct Wish {
     options: RequestOptions,
     keys: BatchKeys,
     reach: ReachConfig,
+    /// The store that `store:` is, for whoever reads and writes the files.
+    store: FilesKeys,
+    is_store_named: bool,
 }
 
 pub(super) fn run(args: Args) -> Result<Exit, Fail> {
@@ -127,25 +130,34 @@ impl JobArgs {
         let keys = self.keys.or(file.batch);
         logs::start(keys.log.unwrap_or(LogLevel(tracing::Level::ERROR)));
         let (source, target) = (Place::source(&self.source)?, Place::target(&self.target)?);
-        let has_store = matches!(source, Place::Stored(_)) || target == Place::Store;
-        let store_keys = self.store.keys().or(file.files);
-        // A manifest may name files of a store, and then says it by itself.
-        let is_known = store_keys.ca.is_some() || store_keys.plain == Some(true);
-        let wants_store = has_store || (matches!(source, Place::Manifest(_)) && is_known);
-        let store = wants_store.then(|| transfer::store_config(&store_keys)).transpose()?;
+        let flags = self.store.keys();
+        let is_store_named = flags.server.is_some();
+        let store = flags.or(file.files);
         let include = self.include.iter().map(|text| pattern(text)).collect::<Result<_, _>>()?;
         let reach = ReachConfig {
             buckets: bucket_access(&keys)?,
-            store,
+            store: None,
             allowed: None,
             limits: keys.limits(),
         };
         let choice = Choice { include, extension: self.to.extension() };
-        Ok(Wish { source, target, to: self.to, choice, options, keys, reach })
+        let to = self.to;
+        Ok(Wish { source, target, to, choice, options, keys, reach, store, is_store_named })
     }
 }
 
 impl Wish {
+    /// What a run here may reach.
+    fn reach_from_here(&self) -> Result<ReachConfig, Fail> {
+        let has_store = matches!(self.source, Place::Stored(_)) || self.target == Place::Store;
+        // Whether a manifest names files of a store is known when they are read.
+        let is_known =
+            self.is_store_named || self.store.ca.is_some() || self.store.plain == Some(true);
+        let wants_store = has_store || (matches!(self.source, Place::Manifest(_)) && is_known);
+        let store = wants_store.then(|| transfer::store_config(&self.store)).transpose()?;
+        Ok(ReachConfig { store, ..self.reach.clone() })
+    }
+
     /// Whether files come from another machine, or go there.
     fn is_remote(&self) -> bool {
         let is_here = |place: &Place| matches!(place, Place::Directory(_));

@@ -66,7 +66,7 @@ pub(super) fn run(args: Args) -> Result<Exit, Fail> {
     let fingerprint = fingerprint(&wish)?;
     let mut journal = Journal::open(&journal_dir(&wish, fingerprint)?)?;
     let limits = wish.keys.limits();
-    let reach = Reach::new(wish.reach.clone()).map_err(|error| cannot_start(&error))?;
+    let reach = Reach::new(wish.reach_from_here()?).map_err(|error| cannot_start(&error))?;
     let mut view = View::new(if args.json { Form::All } else { Form::Failures });
     let plan = open_plan(&wish, &mut journal, args.fresh, fingerprint, &reach, &view)?;
     let isolation = isolation(wish.keys.isolation, None, None, limits.body_bytes_max, SPARES);
