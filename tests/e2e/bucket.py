@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import importlib.util
 import os
+import re
 import shlex
 import socket
 import socketserver
@@ -11,10 +12,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+from pathlib import Path
 
 import harness
 
 BUCKET = "files"
+
+#: How Python's own servers log a request.
+REQUEST = re.compile(r'"([A-Z]+) (\S+) HTTP/1\.1" (\d{3}) ')
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
                "AWS_REGION": "us-east-1"}
 
@@ -29,6 +34,11 @@ def has_server():
     return all(importlib.util.find_spec(name) for name in needed)
 
 
+def has_lasting_server():
+    """Whether there is a server that knows its files after its end."""
+    return all(importlib.util.find_spec(name) for name in ("localbucket", "boto3"))
+
+
 def command(port, directory):
     """What starts the server."""
     if OTHER:
@@ -37,25 +47,49 @@ def command(port, directory):
     return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
 
 
+def lasting_command(port, directory):
+    """What starts a server whose buckets are directories: an object is linked to its name, which fails where the name is taken, and
+    so is whole or not there whenever the server is killed."""
+    return [sys.executable, "-m", "localbucket", "--port", str(port), directory]
+
+
 class Server:
     """The server, with one empty bucket."""
 
-    def __init__(self):
+    def __init__(self, command=command):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.directory = tempfile.TemporaryDirectory(prefix="fxsrv-e2e-")
-        self.process = subprocess.Popen(
-            command(self.port, self.directory.name),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={**os.environ, **CREDENTIALS})
+        self.log = Path(self.directory.name) / ".log"
+        self.command = command(self.port, self.directory.name)
         self.url = f"http://127.0.0.1:{self.port}"
-        harness.eventually("the S3 server listens", self._listens)
+        self.start()
         import boto3
         self.client = boto3.client(
             "s3", endpoint_url=self.url, region_name="us-east-1",
             aws_access_key_id="test", aws_secret_access_key="test")
         self.client.create_bucket(Bucket=BUCKET)
+
+    def start(self):
+        """Starts it, with what it has kept."""
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command, stdout=subprocess.DEVNULL, stderr=log,
+                env={**os.environ, **CREDENTIALS})
+        harness.eventually("the S3 server listens", self._listens)
+
+    def requests(self):
+        """The requests on its log so far: method, path and status."""
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            for found in map(REQUEST.search, log):
+                if found:
+                    yield found[1], found[2], int(found[3])
+
+    def kill(self):
+        """Ends it in the middle of whatever it does."""
+        self.process.kill()
+        self.process.wait()
 
     def _listens(self):
         if self.process.poll() is not None:

@@ -28,6 +28,12 @@ def free_ports(count):
         return [probe.getsockname()[1] for probe in sockets]
 
 
+def is_whole(copies):
+    """Whether all copies of a group, without the leader's own, are there and up to date."""
+    return len(copies) == SERVERS - 1 and all(
+        copy.get("current") and not copy.get("offline") for copy in copies)
+
+
 class Cluster:
     """Servers that know each other. Files lie in a directory of their own."""
 
@@ -64,6 +70,28 @@ class Cluster:
         """Ends a server as a loss of power does to its process."""
         self.processes[number].kill()
         self.processes[number].wait()
+
+    def await_copies(self):
+        """Waits until every copy of every stream has what its leader has."""
+        harness.eventually("all copies are up to date", self._has_copies, 120)
+
+    def _has_copies(self):
+        with contextlib.suppress(OSError, ValueError):
+            groups = [(number, name, group) for number in range(len(self.processes))
+                      for name, group in self._groups(number)]
+            # Only who leads a group knows of the copies.
+            whole = {name for number, name, group in groups
+                     if group.get("leader") == f"n{number}" and is_whole(group.get("replicas", ()))}
+            return self._is_ready() and whole and whole == {name for _, name, _ in groups}
+        return False
+
+    def _groups(self, number):
+        """The streams of a server, and their consumers, each with what is known of its copies."""
+        for account in self._get(number, "jsz?streams=1&consumers=1").get("account_details", ()):
+            for stream in account.get("stream_detail", ()):
+                yield stream["name"], stream.get("cluster") or {}
+                for consumer in stream.get("consumer_detail") or ():
+                    yield f"{stream['name']} {consumer['name']}", consumer.get("cluster") or {}
 
     def _get(self, number, path):
         url = f"http://127.0.0.1:{self.monitors[number]}/{path}"

@@ -23,6 +23,12 @@ def has_s3_server():
     return bucket.has_server()
 
 
+def has_lasting_s3_server():
+    """Whether a bucket can be served that outlives its server."""
+    import bucket
+    return bucket.has_lasting_server()
+
+
 def has_binary():
     """Whether there is something to test."""
     import harness
@@ -59,6 +65,8 @@ WANTED = (
      "`python3 -m pip install Pillow` or `apt-get install python3-pil`"),
     ("moto", has_s3_server, "a store over a bucket",
      "`python3 -m pip install 'moto[s3,server]'`"),
+    ("localbucket", has_lasting_s3_server, "batches whose storage is killed",
+     "`python3 -m pip install localbucket`"),
     ("nats-server", has_nats, "batches over a queue", "`apt-get install nats-server`"),
     ("kubernetes-validate", has_validator, "the manifests of deploy/",
      "`python3 -m pip install kubernetes-validate`"),
