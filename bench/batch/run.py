@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """What a batch costs beside its conversions, and how large jobs are submitted and asked for.
 
-    bench/batch/run.py [--files N] [--rounds N] [--manifest N] [--out DIR]
+    bench/batch/run.py [--files N] [--rounds N] [--manifest N] [--to TYPE] [--dir DIR] [--out DIR]
 
-The same files are converted in memory alone (`fxsrv-bench raw`) and by `fxsrv batch run` from a directory to a directory, in turns, so
-that a machine that is busy with other things slows both. Needs Pillow; for the part on the queue also nats-server.
+The same files are converted in memory alone (`fxsrv-bench raw`), by `fxsrv batch run` from a directory to a directory, and by a worker
+over a queue of one nats-server, in turns, so that a machine that is busy with other things slows all of them. CPU time is that of all
+processes that a round starts, however they end. Needs Pillow; for the queue also nats-server.
 """
 
 import argparse
+import ctypes
 import datetime
 import io
 import json
@@ -15,6 +17,7 @@ import os
 import platform
 import random
 import resource
+import shlex
 import shutil
 import socket
 import statistics
@@ -22,12 +25,24 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 KINDS = 50
 FILE_BYTES = 20_000
+PR_SET_CHILD_SUBREAPER = 36
+
+#: What the issue of batches asks for: CPU beside the conversion, and throughput beside it.
+CPU_MS_MAX = 1.0
+SHARE_MIN = 0.8
+
+#: Between two looks whether a job is over: its part of a round's time at most.
+LOOK_S = 0.02
+
+#: Longest time of a round; what takes longer has come to a stand.
+ROUND_S = 900
 
 
 def pictures():
@@ -53,133 +68,328 @@ def encode(picture, quality):
     return out.getvalue()
 
 
-def run(*command):
-    """Output, wall clock, CPU time and peak memory of a command."""
-    started = time.monotonic()
-    process = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+class Round:
+    """The processes of one round: what they are told to do, and the CPU time that they took. What a process leaves behind when it
+    ends, such as one that converts for it, becomes this one's child, and is counted too."""
+
+    def __init__(self):
+        self.cpu_s = 0.0
+        self.peak_bytes = 0
+        self.running = {}
+
+    def start(self, *command, **settings):
+        """Begins a command that goes on."""
+        process = subprocess.Popen([*map(str, command)], **settings)
+        self.running[process.pid] = process
+        return process
+
+    def run(self, *command):
+        """The output of a command, at its end."""
+        process = self.start(*command, stdout=subprocess.PIPE)
+        output = process.stdout.read()
+        process.stdout.close()
+        self.reap(process)
+        if process.returncode != 0:
+            sys.exit(f"error: {shlex.join(process.args)} ended with {process.returncode}")
+        return output
+
+    def end(self, process):
+        """Ends what goes on."""
+        process.terminate()
+        self.reap(process)
+
+    def reap(self, process):
+        """Waits for the end of a command, and of what it left behind."""
+        del self.running[process.pid]
+        process.returncode = os.waitstatus_to_exitcode(self.wait(process.pid))
+        for pid in children():
+            if pid not in self.running:
+                self.wait(pid)
+
+    def wait(self, pid):
+        """The status of a process that ended, once it has."""
+        _, status, usage = os.wait4(pid, 0)
+        self.cpu_s += usage.ru_utime + usage.ru_stime
+        self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss * 1024)
+        return status
+
+
+def children():
+    """All children of this process."""
+    for task in Path("/proc/self/task").iterdir():
+        yield from map(int, (task / "children").read_text().split())
+
+
+def raw(job):
+    """Conversions in memory, and nothing else."""
+    here = Round()
+    told = json.loads(here.run(TARGET / "fxsrv-bench", "raw", job.source, "--to", job.to))
+    assert (told["files"], told["failed"]) == (job.files, 0), told
+    return told["seconds"], here
+
+
+def batch(job, *args):
+    """The same files from a directory to a directory, in one process."""
+    here, started = Round(), time.monotonic()
+    output = here.run(
+        TARGET / "fxsrv", "batch", "run", job.source, job.results, "--to", job.to,
+        "--journal", job.directory / "journal", "--json", *args)
     took = time.monotonic() - started
-    if process.returncode != 0:
-        sys.exit(f"error: {command[:3]} ended with {process.returncode}")
-    return output, took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    told = json.loads(output.splitlines()[-1])
+    assert told["converted"] == job.files, told
+    return took, here
 
 
-def measure_run(directory, files, rounds):
-    """Rounds of raw conversions and of a batch, in turns."""
-    source = directory / "in"
-    source.mkdir()
-    bodies = list(pictures())
-    for number in range(files):
-        (source / f"{number}.jpg").write_bytes(bodies[number % KINDS])
-    size = statistics.mean(len(body) for body in bodies)
-    raw, batch = [], []
-    for number in range(rounds):
-        output, _, cpu, _ = run(TARGET / "fxsrv-bench", "raw", source, "--to", "png")
-        told = json.loads(output)
-        assert told["failed"] == 0, told
-        raw.append((told["seconds"], cpu))
-        results = directory / "out"
-        output, took, cpu, peak = run(
-            TARGET / "fxsrv", "batch", "run", source, results, "--to", "png",
-            "--journal", directory / "journal", "--json")
-        told = json.loads(output.splitlines()[-1])
-        assert told["converted"] == files, told
-        batch.append((took, cpu, peak))
-        shutil.rmtree(results)
-    per_file = [(b[1] - r[1]) / files * 1000 for r, b in zip(raw, batch)]
-    share = [r[0] / b[0] for r, b in zip(raw, batch)]
-    return {
-        "files": files, "mean_bytes": round(size), "rounds": rounds,
-        "raw_s": [round(r[0], 2) for r in raw], "raw_cpu_s": [round(r[1], 2) for r in raw],
-        "batch_s": [round(b[0], 2) for b in batch], "batch_cpu_s": [round(b[1], 2) for b in batch],
-        "cpu_ms_per_file_beyond": round(statistics.median(per_file), 3),
-        "share_of_raw": round(statistics.median(share), 3),
-        "peak_mb": round(max(b[2] for b in batch) / 1e6),
-    }
+def batch_in_threads(job):
+    """The same without processes of their own for conversions."""
+    return batch(job, "--isolation", "thread")
 
 
-def measure_queue(directory, count):
-    """A manifest of many files on a queue of one server: memory, time, and how long a question takes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        ["nats-server", "-js", "-a", "127.0.0.1", "-p", str(port), "-sd", directory / "nats"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+def queue(job):
+    """The same over a queue: a server, a worker, and a submission, all from their start to their end."""
+    here = Round()
+    with tempfile.TemporaryDirectory(prefix="fxsrv-nats-", dir=job.directory) as kept:
+        nats = Nats(here, kept)
+        with open(Path(kept) / "worker.log", "wb") as log:
+            worker = here.start(
+                TARGET / "fxsrv", "worker", "--listen", "127.0.0.1:0", "--certs", job.certs,
+                "--queue", nats.url, "--queue-allow", job.directory, "--notice", "1ms", "--log", "warn",
+                stdout=subprocess.PIPE, stderr=log)
+            if not worker.stdout.readline():
+                sys.exit("error: the worker has not begun: " + Path(log.name).read_text().strip())
+            started = time.monotonic()
+            here.run(TARGET / "fxsrv", "batch", "submit", job.source, job.results, "--to", job.to,
+                     "--job", "bench", "--nats", nats.url)
+            while nats.messages("FXSRV_WORK"):
+                if time.monotonic() - started > ROUND_S:
+                    sys.exit("error: the job does not end: " + Path(log.name).read_text().strip())
+                time.sleep(LOOK_S)
+            took = time.monotonic() - started
+            assert nats.messages("FXSRV_FAILED_bench") == 0
+            here.end(worker)
+            worker.stdout.close()
+        nats.end()
+    found = sum(1 for _ in job.results.iterdir())
+    assert found == job.files, found
+    return took, here
+
+
+class Nats:
+    """One server with JetStream, which keeps its streams in a directory."""
+
+    def __init__(self, here, directory):
+        self.here = here
+        ports = free_ports(2)
+        self.url, self.monitor = f"nats://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
+        self.process = here.start(
+            "nats-server", "-js", "-a", "127.0.0.1", "-p", ports[0], "-m", ports[1], "-sd", directory,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(200):
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+                if probe.connect_ex(("127.0.0.1", ports[0])) == 0:
+                    return
             time.sleep(0.05)
-        manifest = directory / "list"
-        with manifest.open("w") as out:
-            for number in range(count):
-                out.write(f"s3://bucket/scans/2026/{number % 1000:03}/{number}.png\n")
-        url = f"nats://127.0.0.1:{port}"
-        _, took, cpu, peak = run(
-            TARGET / "fxsrv", "batch", "submit", manifest, "s3://bucket/out/", "--to", "jpg",
-            "--job", "large", "--nats", url)
-        asked = []
-        for _ in range(5):
-            output, seconds, _, _ = run(
-                TARGET / "fxsrv", "batch", "status", "large", "--json", "--nats", url)
-            told = json.loads(output)
-            assert (told["total"], told["pending"]) == (count, count), told
-            asked.append(round(seconds, 3))
-        return {"files": count, "submit_s": round(took, 1), "submit_cpu_s": round(cpu, 1),
-                "submit_peak_mb": round(peak / 1e6), "status_s": asked}
-    finally:
-        server.kill()
-        server.wait()
+        sys.exit("error: nats-server does not listen")
+
+    def messages(self, stream):
+        """How many messages a stream has."""
+        with urllib.request.urlopen(f"{self.monitor}/jsz?streams=1", timeout=10) as answer:
+            accounts = json.load(answer)["account_details"]
+        found = {each["name"]: each["state"]["messages"]
+                 for account in accounts for each in account["stream_detail"]}
+        return found[stream]
+
+    def end(self):
+        """Ends it."""
+        self.here.end(self.process)
+
+
+def free_ports(count):
+    """Ports that nobody has."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+class Job:
+    """The files of all rounds."""
+
+    def __init__(self, directory, files, to):
+        self.directory, self.files, self.to = directory, files, to
+        self.source, self.results, self.certs = (directory / name for name in ("in", "out", "certs"))
+        self.source.mkdir()
+        bodies = list(pictures())
+        for number in range(files):
+            (self.source / f"{number}.jpg").write_bytes(bodies[number % KINDS])
+        self.mean_bytes = round(statistics.mean(map(len, bodies)))
+        Round().run(TARGET / "fxsrv", "certs", "init", "--dir", self.certs, "--name", "localhost")
+
+    def clear(self):
+        """Takes the results away, and lets the disk come to rest, which is no part of any round."""
+        if self.results.exists():
+            found = [path.stat().st_size for path in self.results.iterdir()]
+            self.result_bytes = round(statistics.mean(found))
+            shutil.rmtree(self.results)
+        os.sync()
+
+
+def measure(job, rounds):
+    """Rounds of each way, in turns."""
+    ways = {"raw": raw, "batch run": batch, "batch run, in threads": batch_in_threads}
+    if shutil.which("nats-server"):
+        ways["queue"] = queue
+    found = {name: {"s": [], "cpu_s": [], "peak_mb": []} for name in ways}
+    for number in range(rounds):
+        # Each way is first and last in turn: what a disk or a neighbour does meanwhile meets all.
+        order = list(ways.items())
+        for name, way in order[number % len(order):] + order[:number % len(order)]:
+            took, here = way(job)
+            job.clear()
+            found[name]["s"].append(round(took, 3))
+            found[name]["cpu_s"].append(round(here.cpu_s, 3))
+            found[name]["peak_mb"].append(round(here.peak_bytes / 1e6))
+            print(f"round {number + 1}, {name}: {took:.2f} s, CPU {here.cpu_s:.2f} s", file=sys.stderr)
+    alone = found["raw"]
+    for name, way in found.items():
+        if name != "raw":
+            way["cpu_ms_beyond"] = spread(
+                (own - base) / job.files * 1000 for own, base in zip(way["cpu_s"], alone["cpu_s"]))
+            way["share_of_raw"] = spread(base / own for own, base in zip(way["s"], alone["s"]))
+    return {"files": job.files, "mean_bytes": job.mean_bytes, "result_bytes": job.result_bytes,
+            "to": job.to, "rounds": rounds, "ways": found}
+
+
+def spread(values):
+    """Median, least and most."""
+    values = sorted(values)
+    return [round(value, 3) for value in (statistics.median(values), values[0], values[-1])]
+
+
+def measure_manifest(directory, count):
+    """A manifest of many files on a queue of one server: memory, time, and how long a question takes."""
+    server = Round()
+    nats = Nats(server, directory / "nats")
+    manifest = directory / "list"
+    with manifest.open("w") as out:
+        for number in range(count):
+            out.write(f"s3://bucket/scans/2026/{number % 1000:03}/{number}.png\n")
+    here, started = Round(), time.monotonic()
+    here.running = server.running
+    here.run(TARGET / "fxsrv", "batch", "submit", manifest, "s3://bucket/out/", "--to", "jpg",
+             "--job", "large", "--nats", nats.url)
+    took = time.monotonic() - started
+    asked = []
+    for _ in range(5):
+        began = time.monotonic()
+        one = Round()
+        one.running = server.running
+        told = json.loads(one.run(
+            TARGET / "fxsrv", "batch", "status", "large", "--json", "--nats", nats.url))
+        asked.append(round(time.monotonic() - began, 3))
+        assert (told["total"], told["pending"]) == (count, count), told
+    nats.end()
+    return {"files": count, "submit_s": round(took, 1), "submit_cpu_s": round(here.cpu_s, 1),
+            "server_cpu_s": round(server.cpu_s, 1), "submit_peak_mb": round(here.peak_bytes / 1e6),
+            "status_s": asked}
+
+
+def machine():
+    """What it was measured on."""
+    cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), platform.machine())
+    return f"{cpu}, {os.cpu_count()} cores, Linux {platform.release()}"
+
+
+def versions():
+    """Of all that takes part."""
+    def told(*command):
+        if not shutil.which(str(command[0])):
+            return None
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, cwd=ROOT)
+        return (done.stdout or done.stderr).strip()
+    commit = told("git", "rev-parse", "--short", "HEAD")
+    if told("git", "status", "--porcelain", "--untracked-files=no"):
+        commit += " with changes"
+    return {"commit": commit, "fxsrv": told(TARGET / "fxsrv", "--version"),
+            "nats-server": told("nats-server", "--version")}
+
+
+def row(name, way):
+    """A line of the table."""
+    def of(values):
+        return "{} ({}-{})".format(*values)
+    least = [spread(way["s"]), spread(way["cpu_s"])]
+    beyond, share = (of(way[key]) if key in way else "" for key in ("cpu_ms_beyond", "share_of_raw"))
+    return f"| {name} | {of(least[0])} | {of(least[1])} | {beyond} | {share} | {max(way['peak_mb'])} |"
 
 
 def report(data):
     """The page of a run."""
-    one = data["run"]
+    one, told = data["run"], data["versions"]
     lines = [
         f"# Batches, {data['date']}", "",
-        f"Commit {data['commit']}, {data['machine']}, {data['cores']} cores. "
-        "`just bench-batch`; times on a shared machine mean little beside each other's ratios.", "",
-        f"{one['files']} JPEG files of {one['mean_bytes']} bytes to PNG, directory to directory, in turns with the "
-        "same conversions in memory alone:", "",
-        "| | raw | `fxsrv batch run` |", "|---|---|---|",
-        f"| seconds | {one['raw_s']} | {one['batch_s']} |",
-        f"| CPU seconds | {one['raw_cpu_s']} | {one['batch_cpu_s']} |", "",
-        f"- CPU beyond the conversion: **{one['cpu_ms_per_file_beyond']} ms a file** (median of the rounds)",
-        f"- throughput: **{one['share_of_raw'] * 100:.0f} %** of raw conversion (median of the rounds)",
-        f"- peak memory: {one['peak_mb']} MB",
+        f"Commit {told['commit']}, {told['fxsrv']}, {told['nats-server'] or 'no nats-server'}. {data['machine']}, load average "
+        f"at the start {data['load_before']}. `{data['command']}`, {one['rounds']} rounds in turns. Medians, and in parentheses the "
+        "least and the most.", "",
+        f"{one['files']} JPG files of {one['mean_bytes']} bytes to {one['to'].upper()} of {one['result_bytes']} bytes on the mean. Raw is "
+        "the same conversions in memory, on all cores, without reading or writing; the others go from a directory to a directory of "
+        f"{data['disk']}. CPU is that of all processes: of the queue also nats-server, the submission and the worker's start.", "",
+        "| way | s | CPU s | CPU ms a file beyond raw | throughput of raw's | peak MB of a process |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(row(name, way) for name, way in one["ways"].items()), "",
+        f"The goals are at most {CPU_MS_MAX:.0f} ms and at least {SHARE_MIN}:", "",
     ]
-    two = data.get("queue")
+    for name, way in one["ways"].items():
+        if name != "raw":
+            is_cheap = way["cpu_ms_beyond"][0] <= CPU_MS_MAX
+            is_fast = way["share_of_raw"][0] >= SHARE_MIN
+            lines.append(f"- {name}: CPU {verdict(is_cheap)}, throughput {verdict(is_fast)}")
+    two = data.get("manifest")
     if two:
         lines += [
             "", f"A manifest of {two['files']} lines, submitted to one nats-server:", "",
-            f"- {two['submit_s']} s, {two['submit_cpu_s']} s of CPU, peak memory **{two['submit_peak_mb']} MB**",
-            f"- `fxsrv batch status`: {two['status_s']} s",
+            f"- {two['submit_s']} s, {two['submit_cpu_s']} s of CPU and {two['server_cpu_s']} s of the server's, peak memory "
+            f"**{two['submit_peak_mb']} MB** (goal: below 100)",
+            f"- `fxsrv batch status`: {two['status_s']} s (goal: below 1)",
         ]
     return "\n".join(lines) + "\n"
+
+
+def verdict(is_reached):
+    """In words."""
+    return "reached" if is_reached else "**not reached**"
+
+
+def disk(path):
+    """The kind of file system that a path is on."""
+    done = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", path], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "an unknown file system"
 
 
 def main():
     """Does it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--manifest", type=int, default=1_000_000)
+    parser.add_argument("--to", default="png")
+    parser.add_argument("--dir", type=Path, help="where files and results are kept meanwhile")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True,
-                            text=True, check=False).stdout.strip()
-    data = {"date": datetime.date.today().isoformat(), "commit": commit,
-            "machine": platform.machine(), "cores": os.cpu_count()}
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    data = {"date": datetime.date.today().isoformat(), "versions": versions(), "machine": machine(),
+            "load_before": os.getloadavg()[0].__round__(2), "disk": disk(args.dir or tempfile.gettempdir()),
+            "command": shlex.join(["just", "bench-batch", *sys.argv[1:]])}
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    with tempfile.TemporaryDirectory(prefix="fxsrv-batch-") as directory:
-        data["run"] = measure_run(Path(directory), args.files, args.rounds)
+    with tempfile.TemporaryDirectory(prefix="fxsrv-batch-", dir=args.dir) as directory:
+        data["run"] = measure(Job(Path(directory), args.files, args.to), args.rounds)
     if args.manifest and shutil.which("nats-server"):
-        with tempfile.TemporaryDirectory(prefix="fxsrv-batch-") as directory:
-            data["queue"] = measure_queue(Path(directory), args.manifest)
+        with tempfile.TemporaryDirectory(prefix="fxsrv-batch-", dir=args.dir) as directory:
+            data["manifest"] = measure_manifest(Path(directory), args.manifest)
     out = args.out or ROOT / "results" / "batch" / data["date"]
     out.mkdir(parents=True, exist_ok=True)
     (out / "run.json").write_text(json.dumps(data, indent=1) + "\n")
