@@ -50,7 +50,7 @@ impl Queue {
             .map(|url| url.trim().parse::<ServerAddr>())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| QueueError::Settings(format!("'{}': {error}", shown(&config.url))))?;
-        let options = options(config)?;
+        let options = logged_in(options(config)?, &addresses)?;
         let client = options.connect(addresses).await.map_err(|error| QueueError::Connect {
             url: shown(&config.url),
             reason: error.to_string(),
@@ -84,6 +84,43 @@ fn options(config: &NatsConfig) -> Result<ConnectOptions, QueueError> {
         options = options.add_root_certificates(ca.clone()).require_tls(true);
     }
     Ok(options)
+}
+
+/// Who we are, as one of the URLs says: the library leaves that to us. It counts for all servers, those
+/// included that a cluster tells of.
+fn logged_in(
+    options: ConnectOptions,
+    addresses: &[ServerAddr],
+) -> Result<ConnectOptions, QueueError> {
+    let Some(address) = addresses.iter().find(|address| address.has_user_pass()) else {
+        return Ok(options);
+    };
+    let decoded = |text: &str| {
+        decoded(text).ok_or_else(|| {
+            let wrong = "the name or the password in the queue's URL is not UTF-8";
+            QueueError::Settings(wrong.to_owned())
+        })
+    };
+    let user = decoded(address.username().unwrap_or_default())?;
+    Ok(match address.password() {
+        Some(password) => options.user_and_password(user, decoded(password)?),
+        None => options.token(user),
+    })
+}
+
+/// A part of a URL with what its `%XX` stand for; anything else stands for itself.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let is_digits = |digits: &&[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+        let digits = behind.get(..2).filter(|_| *first == b'%').filter(is_digits);
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &behind[2..] } else { behind };
+    }
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(feature = "nats-creds")]
@@ -120,5 +157,14 @@ mod tests {
     fn a_password_is_not_shown() {
         assert_eq!(shown("nats://a:4222, tls://u:secret@b"), "nats://a:4222,tls://…@b");
         assert_eq!(shown("nats://token@b:1"), "nats://…@b:1");
+    }
+
+    #[test]
+    fn a_password_may_have_signs_that_a_url_writes_otherwise() {
+        assert_eq!(decoded("p%40ss%3aw%2Frd%25").as_deref(), Some("p@ss:w/rd%"));
+        assert_eq!(decoded("100%").as_deref(), Some("100%"));
+        assert_eq!(decoded("%4").as_deref(), Some("%4"));
+        assert_eq!(decoded("%zz%+1").as_deref(), Some("%zz%+1"));
+        assert_eq!(decoded("%ff"), None);
     }
 }
