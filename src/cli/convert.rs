@@ -191,7 +191,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Fail> {
     let is_stored = matches!(output, Output::Store | Output::StoreFile(_));
     let store = if is_stored || files.iter().any(|path| name_in_store(path).is_some()) {
         let store_keys = args.store.clone().keys().or(store_file);
-        let mut store = transfer::store_config(&store_keys)?;
+        let mut store = transfer::side_store_config(&store_keys)?;
         (store.driver, store.limits) = (driver, keys.limits());
         Some(store)
     } else {

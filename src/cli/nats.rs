@@ -173,7 +173,7 @@ fn reach(keys: &WorkerKeys, store: &FilesKeys, limits: &ServerLimits) -> Result<
             region: None,
             ca_pem: keys.s3_ca.as_ref().map(read).transpose()?,
         },
-        store: has_store.then(|| transfer::store_config(store)).transpose()?,
+        store: has_store.then(|| transfer::side_store_config(store)).transpose()?,
         allowed: Some(allowed),
         limits: BatchLimits {
             body_bytes_max: limits.body_bytes_max.min(limits.queue_bytes_max),

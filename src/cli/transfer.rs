@@ -123,6 +123,15 @@ pub(super) fn store_config(keys: &FilesKeys) -> Result<Config, Fail> {
     Ok(Config { server, tls, token, limits: keys.limits(), driver })
 }
 
+/// The same for a command whose flags of the store begin with `--store`.
+pub(super) fn side_store_config(keys: &FilesKeys) -> Result<Config, Fail> {
+    if keys.ca.is_none() && keys.plain != Some(true) {
+        return Err(Fail::usage("nothing says whom to trust as the store that store: is")
+            .with_hint("give --store-ca FILE, the ca.pem of its certificates, or --store-plain"));
+    }
+    store_config(keys)
+}
+
 /// What is shown to a store that asks for a certificate.
 fn identity(keys: &FilesKeys) -> Result<Option<Identity>, Fail> {
     match (&keys.cert, &keys.key) {

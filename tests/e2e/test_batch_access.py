@@ -13,6 +13,9 @@ import samples
 
 FILES = 5
 
+#: Limits of an account that make JetStream its own where they are there.
+STREAMS = ("mem_storage", "disk_storage", "streams", "consumer")
+
 
 @unittest.skipUnless(nats.has_server(), "needs nats-server")
 class Access(harness.Case):
@@ -97,7 +100,7 @@ class Access(harness.Case):
         operator, account, system, user = (KeyPair(kind) for kind in "OAAU")
         settings = "".join((
             f"operator: {operator.operator()}\nresolver: MEMORY\nsystem_account: {system.public}\n",
-            f"resolver_preload: {{ {account.public}: {operator.account(account)}, ",
+            f"resolver_preload: {{ {account.public}: {operator.account(account, *STREAMS)}, ",
             f"{system.public}: {operator.account(system)} }}\n"))
         creds = self.dir / "nats.creds"
         creds.write_text(user.creds(account.user(user)))
@@ -132,7 +135,7 @@ class Access(harness.Case):
         done = harness.run("worker", "--listen", "127.0.0.1:0", "--certs", self.certs, "--queue",
                            "nats://127.0.0.1:1", "--queue-allow", "store:", check=False)
         self.assertEqual(done.returncode, 2)
-        self.assertIn("--ca", done.stderr.decode())
+        self.assertIn("--store-ca", done.stderr.decode())
 
 
 class KeyPair:
@@ -152,10 +155,9 @@ class KeyPair:
         """What it says of itself."""
         return self.signed(self, {"type": "operator"})
 
-    def account(self, subject):
-        """That there is an account, which may use JetStream."""
-        without = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf",
-                                 "mem_storage", "disk_storage", "streams", "consumer"), -1)
+    def account(self, subject, *more):
+        """That there is an account, without these limits either."""
+        without = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf", *more), -1)
         return self.signed(subject, {"type": "account", "limits": {**without, "wildcards": True}})
 
     def user(self, subject):

@@ -158,7 +158,7 @@ def where():
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": first("git", "rev-parse", "--short", "HEAD"),
         "machine": f"{os.cpu_count()} cores, Linux {platform.release()}",
-        "versions": [first(harness.find_binary(), "--version"), first("nats-server", "--version"),
+        "versions": [first(harness.find_binary(), "--version").splitlines()[0], first("nats-server", "--version"),
                      f"localbucket {version('localbucket')}"]}
 
 

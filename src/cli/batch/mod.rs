@@ -154,7 +154,7 @@ impl Wish {
         let is_known =
             self.is_store_named || self.store.ca.is_some() || self.store.plain == Some(true);
         let wants_store = has_store || (matches!(self.source, Place::Manifest(_)) && is_known);
-        let store = wants_store.then(|| transfer::store_config(&self.store)).transpose()?;
+        let store = wants_store.then(|| transfer::side_store_config(&self.store)).transpose()?;
         Ok(ReachConfig { store, ..self.reach.clone() })
     }
 
