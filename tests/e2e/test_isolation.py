@@ -31,15 +31,12 @@ BURST = 12 * SLOTS
 BURST_TOLERANCE = 32 * MIB
 
 
-def picture(side, pixel_bytes=None):
-    """A PNG of noise, which takes a while, or of one byte over and over, which takes memory."""
+def picture(side, row=None):
+    """A PNG of noise, which takes a while, or of one row over and over, which takes memory."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(
             ">I", zlib.crc32(kind + data))
-    row = 3 * side
-    rows = b"".join(
-        b"\0" + (os.urandom(row) if pixel_bytes is None else pixel_bytes * row)
-        for _ in range(side))
+    rows = b"".join(b"\0" + (row or os.urandom(3 * side)) for _ in range(side))
     return (b"\x89PNG\r\n\x1a\n"
             + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
             + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b""))
@@ -199,10 +196,10 @@ class Faults(Case):
                 self.check_after(worker, before, CHILDREN, "killed")
 
     def test_a_file_that_needs_too_much_memory_is_refused(self):
-        body = picture(4000, b"\x55")
+        body = picture(4000, bytes(12_000))
         _, _, address = self.start_tiers("epoll")
         webp = self.convert_v1_1(
-            address, client_v1.TO_WEBP, picture(3800, b"\x55"), lossless="1")
+            address, client_v1.TO_WEBP, picture(3400, os.urandom(3 * 3400)), lossless="1")
         for io in harness.DRIVERS:
             with self.subTest(io=io):
                 worker, master, address = self.start_isolated(io, "--isolation-memory", "64 MiB")
