@@ -19,6 +19,7 @@ mod png_write;
 mod side;
 mod sink;
 mod webp;
+mod webp_alpha;
 mod webp_sys;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::frame::{Channels, Depth, Frame, check_side, check_size, no_memory};
 use super::side::{SideData, tiff_part};
 use super::sink::Sink;
+use super::webp_alpha;
 use super::webp_sys::{self, Effort, Undecoded};
 use crate::convert::{Error, Options, Quality};
 use crate::limits::ConvertLimits;
@@ -77,13 +78,18 @@ pub(super) fn encode(
         let method = if is_noise(frame) { NOISE_METHOD } else { LOSSY_METHOD };
         Effort::Lossy { quality, method }
     };
+    let alpha = if !options.lossless && frame.channels == Channels::Rgba {
+        webp_alpha::chunk(frame, limits)?
+    } else {
+        None
+    };
     let mut sink = Sink::new(frame.width as usize * frame.height as usize / 8, limits);
-    let outcome = webp_sys::encode(frame, effort, &mut sink);
+    let outcome = webp_sys::encode(frame, effort, alpha.is_some(), &mut sink);
     let file = sink.finish("WEBP", outcome)?;
-    if side.icc.is_none() && side.exif.is_none() && side.xmp.is_none() {
+    if side.icc.is_none() && side.exif.is_none() && side.xmp.is_none() && alpha.is_none() {
         return Ok(file);
     }
-    with_side_data(&file, frame, side, limits)
+    extended(&file, alpha.as_deref(), frame, side, limits)
 }
 
 /// Whether most pixels differ much from the one beside them, in green: in more than 55 of 100 by 32
@@ -218,15 +224,17 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
-/// The same picture in an extended file: header, profile, picture, EXIF, XMP, in the order that the
+/// The same picture in an extended file: header, profile, alpha, picture, EXIF, XMP, in the order that the
 /// format asks for.
-fn with_side_data(
+fn extended(
     file: &[u8],
+    alpha: Option<&[u8]>,
     frame: &Frame,
     side: &SideData,
     limits: &ConvertLimits,
 ) -> Result<Vec<u8>, Error> {
-    let has_alpha = webp_sys::features(file).is_some_and(|features| features.has_alpha);
+    let has_alpha =
+        alpha.is_some() || webp_sys::features(file).is_some_and(|features| features.has_alpha);
     let mut flags = if has_alpha { FLAG_ALPHA } else { 0 };
     for (part, flag) in [(&side.icc, FLAG_ICC), (&side.exif, FLAG_EXIF), (&side.xmp, FLAG_XMP)] {
         flags |= if part.is_some() { flag } else { 0 };
@@ -237,6 +245,7 @@ fn with_side_data(
     let header = [flags, 0, 0, 0, w0, w1, w2, h0, h1, h2];
     chunks.push((b"VP8X", &header));
     chunks.extend(side.icc.as_deref().map(|icc| (b"ICCP", icc)));
+    chunks.extend(alpha.map(|alpha| (b"ALPH", alpha)));
     let picture = Chunks { rest: &file[RIFF_HEADER_BYTES..] };
     chunks.extend(picture.filter(|(kind, _)| matches!(*kind, b"ALPH" | b"VP8 " | b"VP8L")));
     chunks.extend(side.exif.as_deref().map(|exif| (b"EXIF", exif)));
@@ -314,6 +323,29 @@ mod tests {
                 } else {
                     assert_eq!(pixel, [0; 4]);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn alpha_of_a_lossy_file_is_exact_whatever_predicts_it() {
+        for (width, height) in [(64, 48), (1, 40), (40, 1)] {
+            for shape in 0..5_u32 {
+                let mut frame = picture(width, height, Channels::Rgba);
+                for (at, pixel) in (0..).zip(frame.pixels.as_chunks_mut::<4>().0) {
+                    let (x, y) = (at % width, at / width);
+                    let alpha = [x + y, y * 5, x * 4, x * y % 251, 255 * (x & 1)][shape as usize];
+                    pixel[3] = u8::try_from(alpha.min(255)).unwrap();
+                }
+                let options = Options::default();
+                let limits = ConvertLimits::default();
+                let file = encode(&frame, &SideData::default(), &options, &limits).unwrap();
+                let (back, _) = decode(&file, &limits).unwrap();
+                assert_eq!(back.channels, Channels::Rgba);
+                let alpha = |frame: &Frame| {
+                    frame.pixels.iter().skip(3).step_by(4).copied().collect::<Vec<_>>()
+                };
+                assert_eq!(alpha(&back), alpha(&frame), "{width} x {height}, shape {shape}");
             }
         }
     }

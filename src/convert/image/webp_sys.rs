@@ -11,6 +11,10 @@ use libwebp_sys as ffi;
 use super::frame::{Channels, Frame};
 use super::sink::Sink;
 
+/// Effort for a plane, 0 to 6: that of the picture beside it. libwebp's own quality for alpha is eight times as much.
+const PLANE_METHOD: c_int = 2;
+const PLANE_QUALITY: f32 = 16.0;
+
 /// What the head of a bitstream says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Features {
@@ -78,16 +82,16 @@ pub(super) fn decode_into(
     }
 }
 
-/// Encodes a frame of 8-bit `Rgb` or `Rgba` into `sink`.
-pub(super) fn encode(frame: &Frame, effort: Effort, sink: &mut Sink) -> Result<(), String> {
+/// Encodes a frame of 8-bit `Rgb` or `Rgba` into `sink`; lossy and with `leaves_alpha` its alpha only tells
+/// which pixels nobody sees.
+pub(super) fn encode(
+    frame: &Frame,
+    effort: Effort,
+    leaves_alpha: bool,
+    sink: &mut Sink,
+) -> Result<(), String> {
     let config = config(effort)?;
-    let mut picture = Picture(ffi::WebPPicture::new().map_err(|()| mismatch())?);
-    let side = |pixels: u32| c_int::try_from(pixels).map_err(|error| error.to_string());
-    picture.0.width = side(frame.width)?;
-    picture.0.height = side(frame.height)?;
-    picture.0.use_argb = config.lossless;
-    picture.0.writer = Some(write);
-    picture.0.custom_ptr = std::ptr::from_mut(sink).cast();
+    let mut picture = Picture::new(frame.width, frame.height, config.lossless)?;
     let stride = c_int::try_from(frame.row_bytes()).map_err(|error| error.to_string())?;
     let import = if frame.channels == Channels::Rgba {
         ffi::WebPPictureImportRGBA
@@ -98,24 +102,41 @@ pub(super) fn encode(frame: &Frame, effort: Effort, sink: &mut Sink) -> Result<(
         return Err("the frame is smaller than it says".to_owned());
     }
     // SAFETY: the pixels are `height` rows of `stride` bytes, checked above; the picture was made by
-    // libwebp and is freed on drop. `sink` is borrowed for this whole function, and only the writer
-    // reaches it while `WebPEncode` runs.
-    let done = unsafe {
-        import(&raw mut picture.0, frame.pixels.as_ptr(), stride) != 0
-            && ffi::WebPEncode(&raw const config, &raw mut picture.0) != 0
-    };
-    if done {
-        return Ok(());
+    // libwebp.
+    let imported = unsafe { import(&raw mut picture.0, frame.pixels.as_ptr(), stride) != 0 };
+    if imported && leaves_alpha && config.lossless == 0 {
+        // SAFETY: the picture has the planes that it was given by the import.
+        unsafe { ffi::WebPCleanupTransparentArea(&raw mut picture.0) };
+        // All planes are one allocation, which the picture keeps and frees.
+        picture.0.a = std::ptr::null_mut();
+        picture.0.colorspace = ffi::WebPEncCSP::WEBP_YUV420;
     }
-    let error = picture.0.error_code;
-    if matches!(
-        error,
-        ffi::WebPEncodingError::VP8_ENC_ERROR_OUT_OF_MEMORY
-            | ffi::WebPEncodingError::VP8_ENC_ERROR_BITSTREAM_OUT_OF_MEMORY
-    ) {
-        sink.lacks_memory(frame.pixels.len() as u64);
+    picture.encode(imported, &config, sink)
+}
+
+/// Encodes one plane of samples without loss, as the green of a picture, into `sink`.
+pub(super) fn encode_plane(
+    plane: &[u8],
+    width: u32,
+    height: u32,
+    sink: &mut Sink,
+) -> Result<(), String> {
+    let mut config = config(Effort::Lossless { level: 0 })?;
+    (config.method, config.quality) = (PLANE_METHOD, PLANE_QUALITY);
+    let mut picture = Picture::new(width, height, 1)?;
+    // SAFETY: the picture was made by libwebp, and its size is set.
+    let has_memory = unsafe { ffi::WebPPictureAlloc(&raw mut picture.0) != 0 };
+    let (width, height) = (width as usize, height as usize);
+    if has_memory {
+        let stride = usize::try_from(picture.0.argb_stride).map_err(|error| error.to_string())?;
+        for (y, row) in plane.chunks_exact(width).take(height).enumerate() {
+            for (x, sample) in row.iter().enumerate() {
+                // SAFETY: the picture has `height` rows of `stride` pixels, and `width` is no more.
+                unsafe { picture.0.argb.add(y * stride + x).write(u32::from(*sample) << 8) };
+            }
+        }
     }
-    Err(format!("{error:?}"))
+    picture.encode(has_memory, &config, sink)
 }
 
 fn config(effort: Effort) -> Result<ffi::WebPConfig, String> {
@@ -144,6 +165,44 @@ fn mismatch() -> String {
 
 /// A picture whose planes are freed on drop.
 struct Picture(ffi::WebPPicture);
+
+impl Picture {
+    fn new(width: u32, height: u32, use_argb: c_int) -> Result<Self, String> {
+        let mut picture = Self(ffi::WebPPicture::new().map_err(|()| mismatch())?);
+        let side = |pixels: u32| c_int::try_from(pixels).map_err(|error| error.to_string());
+        (picture.0.width, picture.0.height) = (side(width)?, side(height)?);
+        picture.0.use_argb = use_argb;
+        Ok(picture)
+    }
+
+    /// Encodes the picture where it is there, and says why there is no result.
+    fn encode(
+        mut self,
+        is_there: bool,
+        config: &ffi::WebPConfig,
+        sink: &mut Sink,
+    ) -> Result<(), String> {
+        self.0.writer = Some(write);
+        self.0.custom_ptr = std::ptr::from_mut(sink).cast();
+        // SAFETY: the picture has its planes. `sink` is borrowed for this whole function, and only the writer
+        // reaches it while `WebPEncode` runs.
+        if is_there && unsafe { ffi::WebPEncode(config, &raw mut self.0) != 0 } {
+            return Ok(());
+        }
+        let error = self.0.error_code;
+        if matches!(
+            error,
+            ffi::WebPEncodingError::VP8_ENC_ERROR_OUT_OF_MEMORY
+                | ffi::WebPEncodingError::VP8_ENC_ERROR_BITSTREAM_OUT_OF_MEMORY
+        ) {
+            // Neither side is negative: they were made from what is not.
+            let [width, height] =
+                [self.0.width, self.0.height].map(|side| u64::from(side.unsigned_abs()));
+            sink.lacks_memory(width * height);
+        }
+        Err(format!("{error:?}"))
+    }
+}
 
 impl Drop for Picture {
     fn drop(&mut self) {
