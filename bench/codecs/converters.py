@@ -67,12 +67,17 @@ class Converter:
         self.process.wait()
 
 
-class Pdftotext:
-    """Has no way to stay: what its start costs is measured on an empty page and subtracted."""
+class Program:
+    """A reader of PDFs that has no way to stay: what its start costs is measured on an empty page and subtracted."""
 
-    name = "pdftotext"
+    #: What reads `{path}` to the file `{result}`.
+    COMMANDS = {
+        "pdftotext": ["pdftotext", "-enc", "UTF-8", "{path}", "{result}"],
+        "mutool": ["mutool", "draw", "-q", "-F", "txt", "-o", "{result}", "{path}"],
+    }
 
-    def __init__(self, empty_page: Path):
+    def __init__(self, name: str, empty_page: Path):
+        self.name = name
         self.empty_page = empty_page
 
     def convert(self, target: str, path: Path, result: Path | None = None, *options: str) -> Answer:
@@ -83,9 +88,9 @@ class Pdftotext:
 
     def run(self, path: Path, result: Path | None) -> tuple[int, float, str]:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            ["pdftotext", "-enc", "UTF-8", str(path), str(result or "/dev/null")], capture_output=True
-        )
+        names = {"path": str(path), "result": str(result or "/dev/null")}
+        command = [part.format(**names) for part in self.COMMANDS[self.name]]
+        done = subprocess.run(command, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return done.returncode, cpu * 1e3, done.stderr.decode(errors="replace").strip()[:200]
@@ -98,18 +103,40 @@ def reference(name: str, python: str) -> Converter:
     return Converter(name, [python, str(Path(__file__).with_name("reference.py")), name])
 
 
+def sharp(install: bool, folder: Path) -> Converter | None:
+    """sharp, where node and npm are here to install it into a throw-away folder, or have done so before."""
+    modules = folder / "node_modules" / "sharp"
+    if install and not modules.exists() and shutil.which("npm"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_text('{"private": true}\n')
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "sharp"]
+        subprocess.run(command, cwd=folder, check=True)
+    if not (modules.exists() and shutil.which("node")):
+        return None
+    return Converter("sharp", ["node", str(Path(__file__).with_name("reference.js")), str(folder)])
+
+
 def ours(name: str, binary: Path) -> Converter:
     return Converter(name, [str(binary)])
 
 
 def build(features: str = "") -> Path:
-    """Builds examples/convert_loop.rs for release, and keeps it where the next build does not overwrite it."""
+    """Builds the examples for release, and keeps them where the next build does not overwrite them.
+
+    Returns the path of convert_loop; codec_floor is beside it, by `floor_of`.
+    """
     target = target_folder()
-    command = ["cargo", "build", "--release", "--example", "convert_loop"]
+    command = ["cargo", "build", "--release", "--example", "convert_loop", "--example", "codec_floor"]
     subprocess.run(command + (["--features", features] if features else []), cwd=ROOT, check=True)
     kept = target / f"convert-loop-{features or 'default'}"
-    shutil.copy2(target / "release" / "examples" / "convert_loop", kept)
+    for example, copy in (("convert_loop", kept), ("codec_floor", floor_of(kept))):
+        shutil.copy2(target / "release" / "examples" / example, copy)
     return kept
+
+
+def floor_of(convert_loop: Path) -> Path:
+    """Where the other example of the same build is."""
+    return convert_loop.with_name(convert_loop.name.replace("convert-loop", "codec-floor"))
 
 
 def all_builds() -> list[Converter]:

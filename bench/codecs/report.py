@@ -2,6 +2,8 @@
 
 import statistics
 
+import overhead
+
 # What the ratio to the first rival is to reach, by target.
 GOALS = {"jpg": "1.8x from PNG, 1.4x from JPG and WEBP", "png": "10x photographs, 4x drawings", "webp": "2x"}
 GOALS |= {"pdf": "400x ReportLab, 150x with an embedded font", "txt": "4x pdftotext from 100 pages on, 200x pdfplumber"}
@@ -58,6 +60,7 @@ def markdown(about: dict, cases: list[dict], ours: list[str]) -> str:
         chosen = [case for case in cases if case["target"] == target]
         if chosen:
             out += table(target, chosen, ours)
+    out += overhead.markdown(cases, ours)
     return "\n".join(out)
 
 

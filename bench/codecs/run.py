@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from PIL import Image
 
 import converters
 import inputs
+import overhead
 import quality
 import report
 
@@ -47,12 +49,17 @@ def main() -> None:
         files += made_pdfs(files, ours[0], folder)
         files += sorted(path for path in Path(args.files).rglob("*") if path.is_file()) if args.files else []
         references = start_references(python, ours[0], folder)
+        if sharp := converters.sharp(args.install, target_folder / "codecs-npm"):
+            references["sharp"] = sharp
+        small = small_pictures(folder)
         cases = []
         # The small ones first, and all that is measured written each time: a run that is stopped has results.
         for path in sorted(files, key=lambda path: path.stat().st_size):
             for target in targets(path):
                 if re.search(args.only, f"{path.name}->{target}"):
                     cases.append(measure(path, target, ours, references, folder, args.rounds))
+                    if target in converters.IMAGES:
+                        cases[-1]["overhead"] = beside(path, target, ours, cases[-1], small, args.rounds)
                     write_results(cases, [converter.name for converter in ours], args.out)
         for converter in [*ours, *references.values()]:
             converter.close()
@@ -88,11 +95,35 @@ def start_references(python: str, ours: converters.Converter, folder: Path) -> d
         for name, module in (("pillow", "PIL"), ("pyvips", "pyvips"), ("reportlab", "reportlab"), ("pdfplumber", "pdfplumber"))
         if converters.has_module(python, module)
     }
-    if subprocess.run(["which", "pdftotext"], capture_output=True).returncode == 0:
-        (folder / "page.txt").write_text("page\n")
-        ours.convert("pdf", folder / "page.txt", folder / "page.pdf")
-        references["pdftotext"] = converters.Pdftotext(folder / "page.pdf")
+    (folder / "page.txt").write_text("page\n")
+    ours.convert("pdf", folder / "page.txt", folder / "page.pdf")
+    for name in converters.Program.COMMANDS:
+        if shutil.which(name):
+            references[name] = converters.Program(name, folder / "page.pdf")
     return references
+
+
+def small_pictures(folder: Path) -> dict[str, Path]:
+    """One of each type, by its extension."""
+    picture = inputs.photo(64, 48, inputs.SEED)
+    small = {f".{kind}": folder / f"small.{kind}" for kind in converters.IMAGES}
+    for path in small.values():
+        picture.save(path)
+    return small
+
+
+def beside(path: Path, target: str, ours: list, case: dict, small: dict, rounds: int) -> dict:
+    """What the conversion takes beside codecs and buffers, for each build."""
+    found = {}
+    for build in ours:
+        binary = Path(build.command[0])
+        needed_mib = case["frame_mib"] + (case["bytes_in"] + case["tools"][build.name].get("bytes", 0)) / 2**20
+        found[build.name] = {
+            "rounds": overhead.rounds(converters.floor_of(binary), target, path, rounds),
+            "peak_mib": overhead.peak_mib(binary, target, path, small[path.suffix]),
+            "needed_mib": needed_mib,
+        }
+    return found
 
 
 def targets(path: Path) -> list[str]:
@@ -100,7 +131,8 @@ def targets(path: Path) -> list[str]:
 
 
 def rivals(target: str, references: dict) -> list:
-    names = {"pdf": ["reportlab"], "txt": ["pdftotext", "pdfplumber"]}.get(target, ["pillow", "pyvips"])
+    names = {"pdf": ["reportlab"], "txt": ["pdftotext", "mutool", "pdfplumber"]}
+    names = names.get(target, ["pillow", "pyvips", "sharp"])
     return [references[name] for name in names if name in references]
 
 
@@ -125,8 +157,9 @@ def measure(path: Path, target: str, ours: list, references: dict, folder: Path,
         if target in converters.IMAGES:
             case["tools"][tool.name]["psnr"] = quality.psnr(path, result)
     if target in converters.IMAGES:
-        width, height = Image.open(path).size
-        case["frame_mib"] = width * height * 3 / 2**20
+        with Image.open(path) as picture:
+            sample_bytes = len(picture.getbands()) * (2 if "deep" in path.name else 1)
+            case["frame_mib"] = picture.width * picture.height * sample_bytes / 2**20
     for turn in range(rounds):
         for tool in tools[turn % len(tools) :] + tools[: turn % len(tools)]:
             if turn >= 3 and slowest[tool.name] > SLOW_MS:

@@ -88,6 +88,7 @@ def picture(path: Path, ours, references: dict, folder: Path) -> dict:
                 made = quality.upright(result)
                 entry["size"] = list(made.size)
                 entry["psnr"] = quality.psnr_of(source, made)
+                entry["ssim"] = quality.ssim_of(source, made)
     if source:
         row["size"] = list(source.size)
     row["worse"] = picture_worse(row, source is not None)

@@ -18,8 +18,9 @@ def pictures(rows: list[dict]) -> list[str]:
     if not rows:
         return []
     out = ["## Pictures, beside Pillow", ""]
-    out += ["| to | both convert | only we | only Pillow | neither | same pixels as Pillow's decode | least PSNR | median PSNR less Pillow's |"]
-    out += ["|---" * 8 + "|"]
+    out += ["| to | both convert | only we | only Pillow | neither | same pixels as Pillow's decode | under 45 dB | least PSNR "
+            "| median PSNR less Pillow's | least SSIM | median SSIM less Pillow's |"]
+    out += ["|---" * 11 + "|"]
     for target in ("png", "jpg", "webp"):
         pairs = [(row["ours"][target], row["pillow"][target]) for row in rows]
         counts = [sum((mine["ok"], theirs["ok"]) == outcome for mine, theirs in pairs) for outcome in
@@ -28,7 +29,13 @@ def pictures(rows: list[dict]) -> list[str]:
         exact = sum(mine == 99.0 for mine, _ in known)
         least = f"{min(mine for mine, _ in known):.1f}" if known else "-"
         less = f"{statistics.median(mine - theirs for mine, theirs in known):+.2f}" if known else "-"
-        out.append(f"| {target} | {' | '.join(map(str, counts))} | {exact} of {len(known)} | {least} | {less} |")
+        under = sum(mine < 45.0 for mine, _ in known) if target == "png" else "-"
+        ssims = [(mine["ssim"], theirs["ssim"]) for mine, theirs in pairs
+                 if mine.get("ssim") is not None and theirs.get("ssim") is not None]
+        least_ssim = f"{min(mine for mine, _ in ssims):.3f}" if ssims else "-"
+        less_ssim = f"{statistics.median(mine - theirs for mine, theirs in ssims):+.4f}" if ssims else "-"
+        out.append(f"| {target} | {' | '.join(map(str, counts))} | {exact} of {len(known)} | {under} | {least} | {less} "
+                   f"| {least_ssim} | {less_ssim} |")
     sizes = {target: [] for target in ("png", "jpg", "webp")}
     for row in rows:
         for target, ratios in sizes.items():
