@@ -85,9 +85,11 @@ impl Socket {
             return Err(io::Error::other("a read needs room in its window"));
         }
         self.watched.read.arm();
+        let began = Instant::now();
         let (result, buffer) = self.watched.stream.read(buffer, room).await;
         self.watched.read.disarm();
         let bytes = *result.as_ref().unwrap_or(&0);
+        self.watched.swift.set(is_swift(bytes, began.elapsed()));
         metrics::count(|here| {
             here.socket_reads.add(1);
             here.socket_bytes_in.add(bytes as u64);
@@ -169,6 +171,22 @@ impl Socket {
         self.watched.read_deadline.set(deadline);
     }
 
+    /// Whether the last read, waiting included, brought bytes as a fast network does.
+    #[must_use]
+    pub fn is_swift(&self) -> bool {
+        self.watched.swift.get()
+    }
+
+    /// How many bytes have to be there before a read that waits goes on, or an end or an error. Never
+    /// set it above what the peer sends for sure. The kernel makes room for so many.
+    pub fn set_low_water(&self, bytes: usize) {
+        if self.watched.low_water.replace(bytes) != bytes {
+            // Without it reads return sooner, and no byte is lost.
+            let bytes = bytes.try_into().unwrap_or(1);
+            let _ = fd::set_low_water(fd::borrow(self), bytes);
+        }
+    }
+
     /// Marks a connection that waits for its next request: a drain may end it at once.
     pub fn set_idle(&self, idle: bool) {
         self.watched.idle.set(idle);
@@ -198,8 +216,30 @@ impl Socket {
     }
 }
 
+/// Bytes a second from which on a peer is swift. It fills half of the largest window in 16 ms: far less
+/// than a stall, and than anybody notices.
+const SWIFT_BYTES_PER_S: u128 = 8 << 20;
+
+fn is_swift(bytes: usize, took: Duration) -> bool {
+    bytes as u128 * 1_000_000 >= took.as_micros() * SWIFT_BYTES_PER_S && bytes > 0
+}
+
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         self.watched.stream.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swift_is_what_fills_a_window_before_anybody_notices() {
+        let kib = 1024;
+        assert!(is_swift(128 * kib, Duration::from_millis(15)));
+        assert!(!is_swift(128 * kib, Duration::from_millis(16)));
+        assert!(is_swift(1, Duration::ZERO));
+        assert!(!is_swift(0, Duration::ZERO), "an end is no pace");
     }
 }

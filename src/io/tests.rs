@@ -295,6 +295,33 @@ fn a_read_and_a_write_run_beside_each_other() {
 }
 
 #[test]
+fn a_wait_ends_with_so_many_bytes_or_with_the_end() {
+    on_both(async |_, listener, address| {
+        let (socket, client) = accepted(&listener, address).await;
+        socket.set_low_water(1000);
+        let mut window = RecvWindow::new(Buffer::heap(4096));
+        // The read waits already when the first bytes come.
+        let write = async |bytes: usize| {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            (&client).write_all(&vec![7; bytes]).unwrap();
+        };
+        let pieces = async {
+            write(10).await;
+            write(990).await;
+        };
+        let (read, ()) = tokio::join!(socket.read_into(&mut window), pieces);
+        assert_eq!(read.unwrap(), 1000);
+        window.discard(1000);
+        let end = async {
+            write(10).await;
+            client.shutdown(Shutdown::Write).unwrap();
+        };
+        let (read, ()) = tokio::join!(socket.read_into(&mut window), end);
+        assert_eq!(read.unwrap(), 10);
+    });
+}
+
+#[test]
 fn shutting_down_idle_sockets_leaves_busy_ones() {
     on_both(async |_, listener, address| {
         let (idle, mut idle_client) = accepted(&listener, address).await;

@@ -19,6 +19,10 @@ pub(super) struct Watched {
     pub(super) write: Stall,
     /// The connection waits for its next request.
     pub(super) idle: Cell<bool>,
+    /// How many bytes make the stream readable.
+    pub(super) low_water: Cell<usize>,
+    /// Whether the last read brought bytes as a fast network does.
+    pub(super) swift: Cell<bool>,
     /// A read took too long: nothing comes in any more, and an answer can still go out.
     read_expired: Cell<bool>,
     /// A deadline passed or a write took too long: the socket is over.
@@ -51,6 +55,8 @@ impl Watched {
             read: Stall::default(),
             write: Stall::default(),
             idle: Cell::new(false),
+            low_water: Cell::new(1),
+            swift: Cell::new(false),
             read_expired: Cell::new(false),
             expired: Cell::new(false),
         }

@@ -15,6 +15,9 @@ const RECORD_HEADER_BYTES: usize = 5;
 /// A record of 16 KiB in TLS 1.3, on the wire.
 const FULL_RECORD_BYTES: usize = RECORD_PLAIN_MAX + RECORD_OVERHEAD_BYTES;
 
+/// What is waited for at most before a window of a bulk body is looked at.
+const LOW_WATER_BYTES_MAX: usize = 128 * 1024;
+
 /// The receiving half of a stream.
 pub struct ReadHalf<'a> {
     pub(super) socket: &'a Socket,
@@ -118,8 +121,20 @@ impl ReadHalf<'_> {
         next_record(self.socket, self.session, self.recv, &mut |plain| spare.push(plain)).await
     }
 
-    /// One read from the socket; 0 is the end of the file.
-    pub(super) async fn fill(&mut self) -> Result<usize, StreamError> {
+    /// From now on a read goes on with whatever comes.
+    pub(super) fn expect_anything(&self) {
+        self.socket.set_low_water(1);
+    }
+
+    /// One read from the socket, in front of at least `left` bytes that the peer has yet to send; 0 is
+    /// the end of the file. From a peer that is swift, half a window is waited for where there is
+    /// less: a reader that is quicker than its peer would otherwise wake for each of its packets.
+    pub(super) async fn fill_ahead(&mut self, left: u64) -> Result<usize, StreamError> {
+        let wanted = (self.recv.capacity() / 2).clamp(1, LOW_WATER_BYTES_MAX);
+        // A part of a record that is here already is among what is left.
+        let is_bulk = left >= (wanted + FULL_RECORD_BYTES) as u64;
+        let is_swift = self.socket.is_swift();
+        self.socket.set_low_water(if is_bulk && is_swift { wanted } else { 1 });
         fill(self.socket, self.recv).await
     }
 }

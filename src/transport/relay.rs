@@ -122,7 +122,10 @@ impl Relay {
                 to.send.clear();
             }
             match step {
-                Step::Done => return to.flush().await.map_err(RelayError::To),
+                Step::Done => {
+                    from.expect_anything();
+                    return to.flush().await.map_err(RelayError::To);
+                }
                 Step::NeedWrite => to.flush().await.map_err(RelayError::To)?,
                 Step::NeedRead if to.send.is_empty() => self.read(from).await?,
                 Step::NeedRead => {
@@ -135,7 +138,7 @@ impl Relay {
     }
 
     async fn read(&self, from: &mut ReadHalf<'_>) -> Result<(), RelayError> {
-        if from.fill().await.map_err(RelayError::From)? == 0 {
+        if from.fill_ahead(self.left.get()).await.map_err(RelayError::From)? == 0 {
             from.session.borrow_mut().eof().map_err(|error| RelayError::From(error.into()))?;
             return Err(self.ended_early());
         }

@@ -57,6 +57,21 @@ class Operations(harness.Case):
                     result = convert(address, client_v1.TO_JPG, body)
                     self.assertEqual(samples.picture_header(result), ("jpg", 1500, 1000))
 
+    def test_a_small_request_behind_a_large_one(self):
+        # Of a large body more than the first bytes are waited for; of what follows it they are not.
+        noise = (value & 0xFF for value in samples.pseudo_random(600 * 500 * 3))
+        large = samples.png(600, 500, lambda x, y: (next(noise), next(noise), next(noise)))
+        self.assertGreater(len(large), 800_000)
+        for io in harness.DRIVERS:
+            _, _, address = self.start_tiers(io)
+            with client_v1_1.Connection(address, self.context, harness.TOKEN) as connection:
+                for turn in range(4):
+                    with self.subTest(io=io, turn=turn):
+                        result = connection.convert(client_v1.TO_PNG, large)
+                        self.assertGreater(len(result), 800_000)
+                        samples.check_picture(
+                            connection.convert(client_v1.TO_PNG, samples.JPG), "png")
+
 
 class Options(harness.Case):
     """Options of v1.1, as far as they show on the wire."""
