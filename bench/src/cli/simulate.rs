@@ -35,7 +35,7 @@ const REQUESTS: usize = 400_000;
 /// cores.
 const MEASURED_WORKERS: usize = 2;
 const MEASURED_LOAD: f64 = 0.4;
-const MEASURED_BYTES: usize = 300_000;
+const MEASURED_BYTES: usize = 100_000;
 
 /// Simulate how requests find their workers, and hold two workers against a measurement
 ///
@@ -60,7 +60,7 @@ pub(super) struct Args {
     binary: Option<PathBuf>,
 
     /// Seconds that are measured; 0 measures nothing
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 60)]
     measure: u64,
 }
 
