@@ -99,10 +99,24 @@ fn paeth(left: u8, up: u8, up_left: u8) -> u8 {
 
 /// The sum of the residuals' distances from zero, both ways.
 fn residual_sum(bytes: &[u8]) -> u64 {
-    let part =
-        |part: &[u8]| -> u32 { part.iter().map(|&b| u32::from(b.min(b.wrapping_neg()))).sum() };
-    // 128 * 4096 stays far inside 32 bits.
-    bytes.chunks(4096).map(|chunk| u64::from(part(chunk))).sum()
+    // In lanes of 16 bits, as few steps from a byte as there are: wider ones take twice the time.
+    const LANES: usize = 32;
+    // 255 times 128 is half of what a lane holds.
+    const LINES_MAX: usize = 255;
+    let distance = |byte: u8| byte.min(byte.wrapping_neg());
+    let mut sum = 0;
+    for block in bytes.chunks(LANES * LINES_MAX) {
+        let (lines, rest) = block.as_chunks::<LANES>();
+        let mut sums = [0_u16; LANES];
+        for line in lines {
+            for (lane, &byte) in sums.iter_mut().zip(line) {
+                *lane += u16::from(distance(byte));
+            }
+        }
+        sum += sums.into_iter().map(u64::from).sum::<u64>();
+        sum += rest.iter().map(|&byte| u64::from(distance(byte))).sum::<u64>();
+    }
+    sum
 }
 
 #[cfg(test)]
@@ -134,6 +148,18 @@ mod tests {
             }
         }
         rows
+    }
+
+    #[test]
+    fn residuals_are_summed_whatever_their_number() {
+        for length in [0, 1, 31, 32, 33, 8159, 8160, 8161, 20_000] {
+            let bytes: Vec<u8> = (0..length).map(|at| [128, 0, 255, 1, 200][at % 5]).collect();
+            let sum: u64 =
+                bytes.iter().map(|&byte| u64::from(byte.cast_signed().unsigned_abs())).sum();
+            assert_eq!(residual_sum(&bytes), sum, "{length}");
+        }
+        // No lane may run over.
+        assert_eq!(residual_sum(&vec![128; 100_000]), 12_800_000);
     }
 
     proptest! {
