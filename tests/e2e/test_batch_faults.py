@@ -77,6 +77,8 @@ class Faults(jobs.Queue):
         self.assertEqual(
             (status["done"], status["failed"], status["total"]),
             (self.files - len(broken), len(broken), self.files))
+        # A server that came back may answer before it has caught up.
+        self.cluster.await_copies()
         failures = [json.loads(line)["file"]
                     for line in self.batch("results", self.job, code=1).splitlines()]
         start = f"s3://{bucket.BUCKET}/"

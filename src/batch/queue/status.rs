@@ -296,7 +296,15 @@ async fn each(
         ..pull::Config::default()
     };
     let reader: consumer::Consumer<pull::Config> = patiently("reading a stream", || async {
-        Ok(stream.create_consumer(config.clone()).await?)
+        let reader = stream.create_consumer(config.clone()).await?;
+        // It reads the copy of whichever server has it, and one that came back may not have caught up:
+        // the leader knows how many there are.
+        let found = reader.cached_info().num_pending;
+        if start <= 1 && found < stream.get_info().await?.state.messages {
+            let _ = stream.delete_consumer(&reader.cached_info().name).await;
+            return Err("the copy that is read has fallen behind".into());
+        }
+        Ok(reader)
     })
     .await?;
     let mut left = reader.cached_info().num_pending;
