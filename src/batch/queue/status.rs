@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::jetstream;
+use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream;
+use async_nats::jetstream::stream::{self, RawMessageErrorKind};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
@@ -122,8 +122,8 @@ pub async fn results(
     record(&queue.jobs().await?, job).await?;
     let failures = failures_stream(queue, job).await?;
     let last = failures.cached_info().state.last_sequence;
-    each(&failures, behind + 1, false, &mut |message| match serde_json::from_slice::<Failure>(
-        &message.payload,
+    each(&failures, behind + 1, false, &mut |found| match serde_json::from_slice::<Failure>(
+        found.payload,
     ) {
         Ok(failure) => take(Failure { task: None, ..failure }),
         Err(error) => {
@@ -193,15 +193,14 @@ pub async fn retry(queue: &Queue, job: &str) -> Result<u64, QueueError> {
     let (last, mut next, mut count) = (failures.cached_info().state.last_sequence, 1, 0);
     loop {
         let mut page = Vec::new();
-        each(&failures, next, false, &mut |message| {
-            let sequence = message.info().map_or(0, |info| info.stream_sequence);
-            if sequence > last {
+        each(&failures, next, false, &mut |found| {
+            if found.sequence > last {
                 return false;
             }
-            next = sequence + 1;
-            let parsed = serde_json::from_slice::<Failure>(&message.payload);
+            next = found.sequence + 1;
+            let parsed = serde_json::from_slice::<Failure>(found.payload);
             if let Some(task) = parsed.ok().and_then(|failure| failure.task) {
-                page.push((sequence, task));
+                page.push((found.sequence, task));
             }
             page.len() < PAGE
         })
@@ -267,9 +266,8 @@ async fn failures_stream(queue: &Queue, job: &str) -> Result<stream::Stream, Que
 
 async fn count_codes(failures: &stream::Stream) -> Result<BTreeMap<String, u64>, QueueError> {
     let mut codes = BTreeMap::new();
-    each(failures, 1, true, &mut |message| {
-        let headers = message.headers.as_ref();
-        let code = headers.and_then(|headers| headers.get(CODE_HEADER));
+    each(failures, 1, true, &mut |found| {
+        let code = found.headers.and_then(|headers| headers.get(CODE_HEADER));
         let code = code.map_or("UNKNOWN", async_nats::HeaderValue::as_str).to_owned();
         *codes.entry(code).or_default() += 1;
         true
@@ -278,12 +276,22 @@ async fn count_codes(failures: &stream::Stream) -> Result<BTreeMap<String, u64>,
     Ok(codes)
 }
 
+/// A message of a stream.
+struct Found<'a> {
+    sequence: u64,
+    headers: Option<&'a HeaderMap>,
+    payload: &'a Bytes,
+}
+
+/// Takes a message; returns whether to go on.
+type Take<'a> = dyn FnMut(Found<'_>) -> bool + 'a;
+
 /// All messages of a stream from a place on, until `take` has enough.
 async fn each(
     stream: &stream::Stream,
     start: u64,
     headers_only: bool,
-    take: &mut dyn FnMut(&jetstream::Message) -> bool,
+    take: &mut Take<'_>,
 ) -> Result<(), QueueError> {
     let config = pull::Config {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start.max(1) },
@@ -296,19 +304,19 @@ async fn each(
         ..pull::Config::default()
     };
     let reader: consumer::Consumer<pull::Config> = patiently("reading a stream", || async {
-        let reader = stream.create_consumer(config.clone()).await?;
-        // It reads the copy of whichever server has it, and one that came back may not have caught up:
-        // the leader knows how many there are.
-        let found = reader.cached_info().num_pending;
-        if start <= 1 && found < stream.get_info().await?.state.messages {
-            let _ = stream.delete_consumer(&reader.cached_info().name).await;
-            return Err("the copy that is read has fallen behind".into());
-        }
-        Ok(reader)
+        Ok(stream.create_consumer(config.clone()).await?)
     })
     .await?;
     let mut left = reader.cached_info().num_pending;
     let failed = |error: &dyn std::fmt::Display| QueueError::request("reading a stream", error);
+    // It reads the copy of whichever server has it, and one that came back after a kill may lack what
+    // the leader has.
+    let known =
+        patiently("reading a stream", || async { Ok(stream.get_info().await?.state) }).await?;
+    if left < known.messages.min((known.last_sequence + 1).saturating_sub(start)) {
+        let _ = stream.delete_consumer(&reader.cached_info().name).await;
+        return each_of_leader(stream, start, take).await;
+    }
     'pages: while left > 0 {
         let batch = reader.fetch().max_messages(PAGE).expires(PAGE_TIMEOUT).messages().await;
         let mut messages = batch.map_err(|error| failed(&error))?;
@@ -316,7 +324,9 @@ async fn each(
         while let Some(message) = messages.next().await {
             let message = message.map_err(|error| failed(&error))?;
             left = left.saturating_sub(1);
-            if !take(&message) {
+            let sequence = message.info().map_or(0, |info| info.stream_sequence);
+            let headers = message.headers.as_ref();
+            if !take(Found { sequence, headers, payload: &message.payload }) {
                 break 'pages;
             }
         }
@@ -328,4 +338,29 @@ async fn each(
     // It would end by itself, a while later.
     let _ = stream.delete_consumer(&reader.cached_info().name).await;
     Ok(())
+}
+
+/// The same, from the leader's copy, which has all that was acknowledged: message by message, at a
+/// fraction of the pace.
+async fn each_of_leader(
+    stream: &stream::Stream,
+    start: u64,
+    take: &mut Take<'_>,
+) -> Result<(), QueueError> {
+    let mut place = start.max(1);
+    loop {
+        let found = patiently("reading a stream", || async {
+            match stream.get_first_raw_message_by_subject(">", place).await {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        });
+        let Some(message) = found.await? else { return Ok(()) };
+        let (sequence, headers) = (message.sequence, Some(&message.headers));
+        if !take(Found { sequence, headers, payload: &message.payload }) {
+            return Ok(());
+        }
+        place = sequence + 1;
+    }
 }
