@@ -63,7 +63,9 @@ class Faults(jobs.Queue):
             kinds = list(FAULTS)
             rng.shuffle(kinds)
             for kind in kinds:
-                goal = settled + rng.randrange(1, max(2, self.files // FAULTS_MIN))
+                # The first of each kind come early: a machine that is quick must meet them all.
+                apart = FAULTS_MIN if len(struck) >= len(FAULTS) else 4 * FAULTS_MIN
+                goal = settled + rng.randrange(1, max(2, self.files // apart))
                 settled = self.await_progress(goal)
                 if settled is None:
                     break
@@ -72,13 +74,16 @@ class Faults(jobs.Queue):
             if settled is None:
                 break
         took = time.monotonic() - started
-        status = self.await_end()
+        self.await_end()
         broken = self.check_results(self.files)
-        self.assertEqual(
-            (status["done"], status["failed"], status["total"]),
-            (self.files - len(broken), len(broken), self.files))
-        # A server that came back may answer before it has caught up.
+        # A server that came back may answer before it has caught up, and know fewer failures.
         self.cluster.await_copies()
+        counts = (self.files - len(broken), len(broken), self.files)
+
+        def told():
+            status = self.status()
+            return status and counts == (status["done"], status["failed"], status["total"]) and status
+        status = harness.eventually(f"the status tells {counts}", told)
         failures = [json.loads(line)["file"]
                     for line in self.batch("results", self.job, code=1).splitlines()]
         start = f"s3://{bucket.BUCKET}/"
