@@ -135,8 +135,6 @@ pub fn run() -> ExitCode {
     if std::env::var_os(ALLOW_DUMPS).is_none_or(|value| value.is_empty()) {
         crate::io::forbid_dumps();
     }
-    // Before anything is read: what is needed to parse a command line would fill huge pages.
-    crate::io::use_small_pages();
     let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,

@@ -162,6 +162,7 @@ pub(super) fn answer_admin(
 
 /// Says where a server listens: the one line on stdout, for people and for scripts.
 pub(super) fn announce(address: SocketAddr) {
+    crate::io::forget_start();
     if let Err(fail) = term::out(&format!("listening on {address}")) {
         term::error(&fail);
     }

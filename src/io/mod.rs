@@ -40,7 +40,7 @@ pub use file::{File, read_cached};
 pub use listener::{Listener, join_queue, listen};
 pub use memory::memory_bytes;
 pub use open_files::connections_within;
-pub use pages::{use_huge_pages, use_small_pages};
+pub use pages::{forget_start, use_huge_pages};
 pub use pool::{BUFFERS_MAX, BUFFERS_MIN, BufferPool, Class, PoolPlan};
 pub use socket::Socket;
 pub use window::{RecvWindow, SendWindow};

@@ -182,6 +182,13 @@ class Server:
                 return int(line.split()[1]) * 1024
         raise AssertionError(f"{self.name} is gone")
 
+    def may_have_huge_pages(self):
+        """Whether the kernel gives it any; `None` where it does not say."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("THP_enabled:"):
+                return line.split()[1] == "1"
+        return None
+
     def children(self):
         """The processes that it has started and that are alive: those that convert."""
         found = []

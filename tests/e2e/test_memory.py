@@ -5,6 +5,7 @@ import resource
 import socket
 import struct
 import unittest
+from pathlib import Path
 
 import client_v1
 import client_v1_1
@@ -41,6 +42,17 @@ class Memory(harness.Case):
                         after = [server.memory_bytes() for server in (worker, master)]
                     grown = [b - a for a, b in zip(before, after)]
                     self.assertLess(max(grown), HEADER_COST, f"worker and master grew by {grown}")
+
+    def test_a_master_has_no_huge_page_and_its_processes_for_conversions_may(self):
+        for io in harness.DRIVERS:
+            with self.subTest(io=io):
+                worker, master, address = self.start_tiers(io)
+                self.convert_v1(address, client_v1.TEXT_TO_PDF, b"warm\n")
+                self.assertEqual(master.may_have_huge_pages(), False)
+                self.assertEqual(worker.may_have_huge_pages(), True)
+                rollup = Path(f"/proc/{master.pid}/smaps_rollup").read_text()
+                [huge] = [line for line in rollup.splitlines() if line.startswith("AnonHugePages:")]
+                self.assertEqual(huge.split()[1], "0", rollup)
 
     def test_100_conversions_leave_descriptors_and_memory_where_they_were(self):
         work = list(samples.every_conversion())
