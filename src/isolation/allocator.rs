@@ -33,6 +33,27 @@ fn denied() {
     }
 }
 
+/// Gives memory that is free, and kept for what may come, back to the kernel: the allocator's, and what
+/// libraries in C have of the C library. It takes some milliseconds, and the next job takes fresh pages: it
+/// is for times in which nothing is done.
+pub(super) fn give_back() {
+    #[cfg(feature = "mimalloc")]
+    {
+        unsafe extern "C" {
+            // Of the library that is linked anyway; its crate declares it beside a hundred others, for the price of
+            // a further crate.
+            fn mi_collect(force: bool);
+        }
+        // SAFETY: any thread may call it at any time.
+        unsafe { mi_collect(true) };
+    }
+    #[cfg(target_env = "gnu")]
+    // SAFETY: as above.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 fn told(block: *mut u8) -> *mut u8 {
     if block.is_null() {
         denied();

@@ -91,11 +91,21 @@ impl Arena {
             at += piece;
         }
         if self.used > KEPT_BYTES {
-            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            rustix::fs::fallocate(&self.file, hole, KEPT_BYTES, self.bytes - KEPT_BYTES)?;
+            self.empty_from(KEPT_BYTES)?;
         }
         self.used = 0;
         Ok(())
+    }
+
+    /// Gives back what stays between jobs too.
+    pub(super) fn empty(&self) -> io::Result<()> {
+        self.empty_from(0)
+    }
+
+    fn empty_from(&self, start: u64) -> io::Result<()> {
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let bytes = self.bytes.saturating_sub(start);
+        Ok(rustix::fs::fallocate(&self.file, hole, start, bytes)?)
     }
 }
 
@@ -229,6 +239,9 @@ mod tests {
         arena.read(6 << 20).unwrap();
         arena.wipe().unwrap();
         assert_eq!(held_bytes(&arena), KEPT_BYTES);
+        assert!(arena.read(6 << 20).unwrap().iter().all(|byte| *byte == 0));
+        arena.empty().unwrap();
+        assert_eq!(held_bytes(&arena), 0);
         assert!(arena.read(6 << 20).unwrap().iter().all(|byte| *byte == 0));
     }
 

@@ -66,6 +66,10 @@ fn serve() -> io::Result<()> {
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         };
+        if buffer[..length] == message::REST {
+            allocator::give_back();
+            continue;
+        }
         let order = Order::decode(&buffer[..length]).ok_or_else(message::broken)?;
         let reply = execute(order, &mut arena, &setup.limits, &fonts)?;
         say(&reply)?;

@@ -27,6 +27,9 @@ const TEXT_BYTES_MAX: usize = 1024;
 /// A child's word that it was denied memory. It is no answer: one may follow, or an abort.
 pub(super) const SHORT_OF_MEMORY: [u8; 1] = [b'm'];
 
+/// To a child that has nothing to do: it may give memory back. There is no answer.
+pub(super) const REST: [u8; 1] = [b'z'];
+
 /// The first message to a child. The descriptors of its arena and of the fonts come with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setup {

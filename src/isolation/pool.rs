@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 
+use super::allocator;
 use super::ended::{Cause, Fault};
 use super::process::{Child, Undone};
 use super::{Confines, Font};
@@ -36,6 +37,10 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 /// How long a job waits for a child where none can be started: the next try may do.
 const UNSERVED_AFTER: Duration = Duration::from_secs(3);
+
+/// How long a child has nothing to do until what is kept for a next job goes back to the kernel. A job
+/// every second finds all of it; after a burst the memory is back well within five.
+const REST_AFTER: Duration = Duration::from_secs(2);
 
 /// A conversion to be done.
 pub struct Job<'a> {
@@ -93,6 +98,8 @@ struct State {
     losses: u32,
     /// When the last of them did.
     lost: Option<Instant>,
+    /// The nurse knows of children that are to come to rest, and will look after them.
+    is_restless: bool,
     is_over: bool,
 }
 
@@ -236,8 +243,13 @@ impl Inner {
             return;
         }
         state.idle.push(child);
+        // Once in a row of jobs, however many.
+        let is_news = !std::mem::replace(&mut state.is_restless, true);
         drop(state);
         self.changed.notify_one();
+        if is_news {
+            self.ring();
+        }
     }
 
     /// A child is gone, or is to go.
@@ -259,6 +271,7 @@ impl Inner {
     fn nurse(&self) {
         let mut watched = Vec::new();
         loop {
+            let rest = self.put_to_rest();
             let state = self.lock();
             let (is_over, alive, pause) = (state.is_over, state.alive, state.pause());
             drop(state);
@@ -272,7 +285,7 @@ impl Inner {
                 _ => {}
             }
             let pause = (alive < self.wanted && !is_over).then_some(pause);
-            self.watch(&mut watched, pause);
+            self.watch(&mut watched, [pause, rest].into_iter().flatten().min());
         }
     }
 
@@ -309,6 +322,40 @@ impl Inner {
                 None
             }
         }
+    }
+
+    /// Has those give memory back that have had nothing to do for a while, and where nobody has, this process
+    /// too. Returns how long it is until the next of them, if there is one.
+    fn put_to_rest(&self) -> Option<Duration> {
+        let mut state = self.lock();
+        if !state.is_restless {
+            return None;
+        }
+        let is_tired = |child: &mut Child| {
+            child.free_since().is_some_and(|since| since.elapsed() >= REST_AFTER)
+        };
+        let tired: Vec<_> = state.idle.extract_if(.., is_tired).collect();
+        drop(state);
+        let has_rested = !tired.is_empty();
+        for mut child in tired {
+            if let Err(error) = child.rest() {
+                tracing::error!(%error, "cannot empty the memory of a child; it is replaced");
+                self.bury(child, Cause::Retired);
+                continue;
+            }
+            // The last ones are taken first: those whose memory is there.
+            self.lock().idle.insert(0, child);
+            self.changed.notify_one();
+        }
+        let mut state = self.lock();
+        let next = state.idle.iter().filter_map(Child::free_since).min();
+        state.is_restless = next.is_some();
+        let is_quiet = state.idle.len() == state.alive && next.is_none();
+        drop(state);
+        if has_rested && is_quiet {
+            allocator::give_back();
+        }
+        next.map(|since| REST_AFTER.saturating_sub(since.elapsed()))
     }
 
     /// Ends those that have nothing to do.

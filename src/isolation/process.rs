@@ -39,6 +39,9 @@ const JOBS_MAX: u32 = 1000;
 /// What a job may take of a processor beside its time until the deadline, which ends it first.
 const CPU_SLACK: Duration = Duration::from_secs(2);
 
+/// What it may take of a processor to give memory back, and more: some milliseconds.
+const REST_CPU: Duration = Duration::from_millis(20);
+
 /// A child that is ready for a job, or has one. It ends with this.
 pub(super) struct Child {
     process: std::process::Child,
@@ -51,6 +54,8 @@ pub(super) struct Child {
     jobs: u32,
     /// Time of all jobs so far: no less than what it has taken of a processor.
     worked: Duration,
+    /// When its last job was over, where what that has left in memory is still there.
+    free_since: Option<Instant>,
 }
 
 /// Why a job has not been done.
@@ -98,6 +103,7 @@ impl Child {
             cpu_max: rustix::process::getrlimit(Resource::Cpu).maximum,
             jobs: 0,
             worked: Duration::ZERO,
+            free_since: None,
         };
         let setup = Setup {
             parent: std::process::id(),
@@ -161,7 +167,22 @@ impl Child {
 
     /// Makes it ready for the next job, of which it must see nothing of this one.
     pub(super) fn wipe(&mut self) -> io::Result<()> {
+        self.free_since = Some(Instant::now());
         self.arena.wipe()
+    }
+
+    /// When its last job was over, where it has not come to [rest](Self::rest) since.
+    pub(super) fn free_since(&self) -> Option<Instant> {
+        self.free_since
+    }
+
+    /// Has the memory go back that is kept for a next job.
+    pub(super) fn rest(&mut self) -> io::Result<()> {
+        self.free_since = None;
+        self.worked += REST_CPU;
+        // One that is gone is found by its socket, as ever.
+        let _ = send(&self.socket, &message::REST, &[]);
+        self.arena.empty()
     }
 
     /// Ends it, and says what it had come to by then: a signal changes nothing for one that has

@@ -202,7 +202,11 @@ class Server:
 
     def memory_bytes(self):
         """Its resident memory, what its children have of their own, and what they share with it."""
-        total = self.rss_bytes()
+        return self.rss_bytes() + self.children_bytes()
+
+    def children_bytes(self):
+        """What its children have of their own, and what they share with it."""
+        total = 0
         for pid in self.children():
             for line in Path(f"/proc/{pid}/status").read_text().splitlines():
                 if line.startswith("RssAnon:"):
