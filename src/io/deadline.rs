@@ -3,7 +3,8 @@
 //! A ring's operation that is dropped is not cancelled: it keeps its buffer and swallows the bytes
 //! that come next. So nothing here races an operation against a timer. A socket carries the instant
 //! by which its present step must be over; a sweep shuts down the sockets that are late, and their
-//! operations end by themselves. Setting a deadline is one store, on every request, without a timer.
+//! operations end by themselves. Setting a deadline is one store, on every request, without a timer. The
+//! same sweep looks whether peers have left that nobody reads from (`parting.rs`).
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -11,6 +12,7 @@ use std::net::Shutdown;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
+use super::parting;
 use super::watch::Watched;
 
 /// How often the sweep looks, hence how late a deadline may fire. 10,000 sockets take about 50 us
@@ -60,9 +62,10 @@ pub(super) async fn enforced<T>(main: impl Future<Output = T>) -> T {
     let sweep = tokio::task::spawn_local(async {
         let mut ticks = tokio::time::interval(SWEEP_PERIOD);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut waited_on = Vec::new();
         loop {
             ticks.tick().await;
-            sweep(Instant::now());
+            sweep(Instant::now(), &mut waited_on);
         }
     });
     let result = main.await;
@@ -70,12 +73,18 @@ pub(super) async fn enforced<T>(main: impl Future<Output = T>) -> T {
     result
 }
 
-fn sweep(now: Instant) {
+/// `waited_on` is empty before and after, and keeps its room.
+fn sweep(now: Instant, waited_on: &mut Vec<Rc<Watched>>) {
     SOCKETS.with_borrow_mut(|sockets| {
         sockets.retain(|socket| {
             let Some(socket) = socket.upgrade() else { return false };
             socket.expire(now);
+            if socket.lookout.is_kept() {
+                waited_on.push(socket);
+            }
             true
         });
     });
+    parting::look(waited_on);
+    waited_on.clear();
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::deadline;
 use super::driver::Driver;
 use super::fd;
+use super::parting::Parting;
 use super::stream::Stream;
 use super::watch::Watched;
 use super::window::{RecvWindow, SendWindow};
@@ -96,6 +97,30 @@ impl Socket {
         });
         window.filled(buffer, bytes);
         self.watched.judge_read(result)
+    }
+
+    /// Reads once what is here already into the room of `window`; 0 is the end of the file. Nothing is in
+    /// flight: this is for a peer that has ended its sending.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, `WouldBlock` where nothing is here, or `TimedOut` once a deadline has passed.
+    pub fn read_at_once(&self, window: &mut RecvWindow) -> io::Result<usize> {
+        let (mut buffer, room) = window.lend();
+        let result = self.watched.stream.read_at_once(&mut buffer.block_mut()[room]);
+        let bytes = *result.as_ref().unwrap_or(&0);
+        metrics::count(|here| {
+            here.socket_reads.add(1);
+            here.socket_bytes_in.add(bytes as u64);
+        });
+        window.filled(buffer, bytes);
+        self.watched.judge_read(result)
+    }
+
+    /// Waits until the peer leaves, while nothing is read from it; with `ignores_end` an end of its
+    /// sending does not count. One at a time may wait. Unlike an operation this may be dropped.
+    pub fn parting(&self, ignores_end: bool) -> impl Future<Output = Parting> {
+        self.watched.lookout.wait(ignores_end)
     }
 
     /// Writes all that is pending in `window`. The window is empty afterwards, also after an error:

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
+use rustix::net::RecvFlags;
 use tokio_uring::buf::BoundedBuf;
 
 use super::buffer::{Buffer, Storage};
@@ -30,6 +31,11 @@ impl Stream {
                 (result, buffer)
             }
         }
+    }
+
+    /// Reads once what is here, beside the ring.
+    pub(super) fn read_at_once(&self, room: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::net::recv(self, room, RecvFlags::DONTWAIT)?.0)
     }
 
     /// Writes once from `pending`. With `at_once` a small write is tried without the ring.

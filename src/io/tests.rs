@@ -12,7 +12,7 @@ use super::*;
 const DRIVERS: [Driver; 2] = [Driver::Uring, Driver::Epoll];
 
 /// Runs `test` on each driver, with a listener on a free port of loopback.
-fn on_both(test: impl AsyncFn(Driver, Listener, SocketAddr)) {
+pub(super) fn on_both(test: impl AsyncFn(Driver, Listener, SocketAddr)) {
     for driver in DRIVERS {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
@@ -25,7 +25,7 @@ fn on_both(test: impl AsyncFn(Driver, Listener, SocketAddr)) {
 }
 
 /// One accepted connection and the plain client at its other end.
-async fn accepted(listener: &Listener, address: SocketAddr) -> (Socket, TcpStream) {
+pub(super) async fn accepted(listener: &Listener, address: SocketAddr) -> (Socket, TcpStream) {
     let client = std::thread::spawn(move || TcpStream::connect(address).unwrap());
     let socket = Rc::new(RefCell::new(None));
     let stop = {

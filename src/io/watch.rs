@@ -5,6 +5,7 @@ use std::io;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use super::parting::Lookout;
 use super::stream::Stream;
 
 /// A stream under its deadlines.
@@ -23,6 +24,7 @@ pub(super) struct Watched {
     pub(super) low_water: Cell<usize>,
     /// Whether the last read brought bytes as a fast network does.
     pub(super) swift: Cell<bool>,
+    pub(super) lookout: Lookout,
     /// A read took too long: nothing comes in any more, and an answer can still go out.
     read_expired: Cell<bool>,
     /// A deadline passed or a write took too long: the socket is over.
@@ -57,6 +59,7 @@ impl Watched {
             idle: Cell::new(false),
             low_water: Cell::new(1),
             swift: Cell::new(false),
+            lookout: Lookout::default(),
             read_expired: Cell::new(false),
             expired: Cell::new(false),
         }

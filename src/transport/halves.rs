@@ -1,11 +1,12 @@
 //! The two halves of a connection, to be used beside each other.
 
 use std::cell::RefCell;
+use std::io;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::{HANDSHAKE_WINDOW_BYTES, IDLE_WINDOW_BYTES, RECORD_PLAIN_MAX, StreamError};
-use crate::io::{Buffer, RecvWindow, SendWindow, Socket, wipe};
+use crate::io::{Buffer, Parting, RecvWindow, SendWindow, Socket, wipe};
 use crate::metrics;
 use crate::tls::{Progress, RECORD_OVERHEAD_BYTES, TlsSession};
 
@@ -87,9 +88,54 @@ impl ReadHalf<'_> {
         Ok(())
     }
 
+    /// Waits until the peer has left, and says how; meanwhile nothing is read from it. This may be
+    /// dropped at any moment, since nothing is in flight.
+    ///
+    /// Whoever ends only its sending, in order, still waits for an answer: that is a close_notify. The
+    /// end of the file without it is a cut. Where another request waits in front of its end, that is
+    /// not known before it is read, and the peer counts as there.
+    pub async fn departed(&mut self) -> StreamError {
+        let mut is_half_closed = false;
+        loop {
+            let parting = self.socket.parting(is_half_closed).await;
+            if self.socket.has_expired() {
+                return StreamError::TimedOut;
+            }
+            if parting == Parting::Gone {
+                return io::Error::from(io::ErrorKind::ConnectionReset).into();
+            }
+            if let Err(error) = self.take_what_is_here() {
+                return error;
+            }
+            is_half_closed = true;
+        }
+    }
+
+    /// Reads up to the next plaintext, or the end, of what a peer has sent that sends no more.
+    fn take_what_is_here(&mut self) -> Result<(), StreamError> {
+        if !self.spare.is_empty() {
+            return Ok(());
+        }
+        let spare = &mut *self.spare;
+        while open_next(self.session, self.recv, &mut |plain| spare.push(plain))?.is_none() {
+            make_room(self.recv);
+            let read = self.socket.read_at_once(self.recv).map_err(StreamError::from_io)?;
+            grow(self.recv);
+            if read == 0 {
+                return Ok(self.session.borrow_mut().eof()?);
+            }
+        }
+        Ok(())
+    }
+
     /// Ends one or both directions of the connection; operations in flight there end too.
     pub fn shutdown(&self, how: Shutdown) {
         self.socket.shutdown(how);
+    }
+
+    /// Ends the time for what was to be read from here.
+    pub fn clear_read_deadline(&self) {
+        self.socket.set_read_deadline(None);
     }
 
     /// How long a single read may take from now on.
@@ -147,16 +193,28 @@ async fn next_record(
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<bool, StreamError> {
     loop {
+        if let Some(is_shown) = open_next(session, recv, sink)? {
+            return Ok(is_shown);
+        }
+        if fill(socket, recv).await? == 0 {
+            session.borrow_mut().eof()?;
+            return Ok(false);
+        }
+    }
+}
+
+/// The same as far as it is here; `None` where more has to be read.
+fn open_next(
+    session: &RefCell<TlsSession>,
+    recv: &mut RecvWindow,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<Option<bool>, StreamError> {
+    loop {
         let progress = session.borrow_mut().advance(recv, sink)?;
         match progress {
-            Progress::Plaintext(bytes) if bytes > 0 => return Ok(true),
-            Progress::PeerClosed | Progress::Closed => return Ok(false),
-            Progress::NeedRead => {
-                if fill(socket, recv).await? == 0 {
-                    session.borrow_mut().eof()?;
-                    return Ok(false);
-                }
-            }
+            Progress::Plaintext(bytes) if bytes > 0 => return Ok(Some(true)),
+            Progress::PeerClosed | Progress::Closed => return Ok(Some(false)),
+            Progress::NeedRead => return Ok(None),
             // Whoever reads here does not write, and to go round would spin.
             Progress::Flush => return Err(StreamError::ControlFlood),
             // An empty record says nothing.
@@ -168,15 +226,23 @@ async fn next_record(
 /// One read into the window. It grows on the heap as it must: from nothing to the idle size, and
 /// once that is full to what a whole record needs, which the session wants to see room for.
 pub(super) async fn fill(socket: &Socket, recv: &mut RecvWindow) -> Result<usize, StreamError> {
+    make_room(recv);
+    let read = socket.read_into(recv).await.map_err(StreamError::from_io)?;
+    grow(recv);
+    Ok(read)
+}
+
+fn make_room(recv: &mut RecvWindow) {
     if recv.capacity() == 0 {
         recv.replace_buffer(Buffer::heap(IDLE_WINDOW_BYTES));
     }
     align_to_records(recv);
-    let read = socket.read_into(recv).await.map_err(StreamError::from_io)?;
+}
+
+fn grow(recv: &mut RecvWindow) {
     if recv.is_full() && recv.capacity() < HANDSHAKE_WINDOW_BYTES {
         recv.replace_buffer(Buffer::heap(HANDSHAKE_WINDOW_BYTES));
     }
-    Ok(read)
 }
 
 /// Lets the next read end where a record ends, if the sender goes on with records as long as the

@@ -130,6 +130,11 @@ impl TlsStream {
         }
     }
 
+    /// See [`ReadHalf::departed`].
+    pub async fn departed(&mut self) -> StreamError {
+        self.read_half().departed().await
+    }
+
     /// Reads exactly `out.len()` bytes.
     ///
     /// # Errors
