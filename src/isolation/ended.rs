@@ -22,11 +22,16 @@ pub enum Cause {
     Astray,
     /// It has done its share of jobs, and another takes its place.
     Retired,
+    /// Nobody waited for its job any more, and it was killed for it.
+    CalledOff,
 }
 
 impl Cause {
+    /// Those that are meant to happen.
+    pub(super) const MEANT: [Self; 2] = [Self::Retired, Self::CalledOff];
+
     /// All of them, by the names that they are counted under.
-    pub(super) const NAMES: [(&'static str, &'static str); 7] = [
+    pub(super) const NAMES: [(&'static str, &'static str); 8] = [
         ("child_ended_crash", "Children that crashed."),
         ("child_ended_killed", "Children that somebody else killed."),
         ("child_ended_deadline", "Children killed for a job past its deadline."),
@@ -34,6 +39,7 @@ impl Cause {
         ("child_ended_forbidden", "Children that tried a forbidden system call."),
         ("child_ended_astray", "Children that broke the protocol or ended by themselves."),
         ("child_ended_retired", "Children that had done their share of jobs."),
+        ("child_ended_called_off", "Children killed for a job that nobody waited for any more."),
     ];
 
     /// The place in [`Self::NAMES`].
@@ -46,7 +52,13 @@ impl Cause {
             Self::Forbidden => 4,
             Self::Astray => 5,
             Self::Retired => 6,
+            Self::CalledOff => 7,
         }
+    }
+
+    /// Whether the child was lost.
+    pub(super) fn is_loss(self) -> bool {
+        !Self::MEANT.contains(&self)
     }
 
     /// What a child's end tells by itself.
@@ -70,6 +82,8 @@ pub enum Fault {
     Panicked(String),
     /// The child did not live to answer.
     Lost(Cause),
+    /// The job was called off.
+    CalledOff,
     /// There was no child for the job, or no memory to hand it over, for this reason.
     Unserved(String),
 }
@@ -88,6 +102,7 @@ mod tests {
             Cause::Forbidden,
             Cause::Astray,
             Cause::Retired,
+            Cause::CalledOff,
         ];
         let indices: Vec<_> = causes.into_iter().map(Cause::index).collect();
         assert_eq!(indices, (0..Cause::NAMES.len()).collect::<Vec<_>>());

@@ -7,13 +7,14 @@
 //!
 //! `pool` keeps as many children as conversions may run at once, and one more that waits. `process`
 //! is one child seen from the parent, and `child` the same from the inside. `arena` is the memory
-//! that the two share, `font` the one that all share, `message` what they say, and `sandbox` with `syscalls` what a child may do.
+//! that the two share, `leash` how a job is called off, `font` the memory that all share, `message` what they say, and `sandbox` with `syscalls` what a child may do.
 
 mod allocator;
 mod arena;
 mod child;
 mod ended;
 mod font;
+mod leash;
 mod message;
 mod pool;
 mod probe;
@@ -28,6 +29,7 @@ pub use allocator::Allocator;
 pub use child::run_if_asked;
 pub use ended::{Cause, Fault};
 pub use font::Font;
+pub use leash::Leash;
 pub use pool::{Job, Lease, Output, Pool};
 pub use user::{User, UserError};
 

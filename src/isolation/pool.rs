@@ -15,7 +15,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use super::allocator;
 use super::ended::{Cause, Fault};
 use super::process::{Child, Undone};
-use super::{Confines, Font};
+use super::{Confines, Font, Leash};
 use crate::convert::{Options, Target};
 use crate::limits::ConvertLimits;
 use crate::metrics::Registry;
@@ -142,18 +142,29 @@ impl Pool {
         }
     }
 
-    /// Has a child do `job` by `deadline`. Where it lives on, it comes with the outcome.
+    /// Has a child do `job` by `deadline`, unless it is called off by `leash`. Where the child lives
+    /// on, it comes with the outcome.
     pub fn convert(
         &self,
         job: &mut Job<'_>,
         deadline: Instant,
+        leash: &Leash,
     ) -> (Result<Output, Fault>, Option<Lease<'_>>) {
         for _ in 0..HANDED_MAX {
             let mut child = match self.0.take(deadline) {
                 Ok(child) => child,
                 Err(fault) => return (Err(fault), None),
             };
-            let result = match child.convert(job, deadline) {
+            if !leash.hold(child.socket()) {
+                self.0.put_back(child);
+                return (Err(Fault::CalledOff), None);
+            }
+            let converted = child.convert(job, deadline);
+            if !leash.let_go() {
+                self.0.bury(child, Cause::CalledOff);
+                return (Err(Fault::CalledOff), None);
+            }
+            let result = match converted {
                 Ok(output) => Ok(output),
                 Err(Undone::Fault(fault)) => Err(fault),
                 Err(Undone::Lost(cause)) => {
@@ -183,8 +194,8 @@ impl Pool {
         let inner = Arc::clone(&self.0);
         let help = "Children that ended though they had not done their share.";
         metrics.counter("children_lost", help, move || {
-            let kept = Cause::Retired.index();
-            let lost = inner.ended.iter().enumerate().filter(|(place, _)| *place != kept);
+            let kept = Cause::MEANT.map(Cause::index);
+            let lost = inner.ended.iter().enumerate().filter(|(place, _)| !kept.contains(place));
             lost.map(|(_, count)| count.load(Ordering::Relaxed)).sum()
         });
         for (place, (name, help)) in Cause::NAMES.into_iter().enumerate() {
@@ -235,9 +246,18 @@ impl Inner {
         if let Err(error) = &wiped {
             tracing::error!(%error, "cannot wipe the memory of a child; it is replaced");
         }
+        self.lock().losses = 0;
+        if child.is_worn() || wiped.is_err() {
+            self.bury(child, Cause::Retired);
+        } else {
+            self.put_back(child);
+        }
+    }
+
+    /// Takes a child back as it is.
+    fn put_back(&self, child: Child) {
         let mut state = self.lock();
-        state.losses = 0;
-        if state.is_over || child.is_worn() || wiped.is_err() {
+        if state.is_over {
             drop(state);
             self.bury(child, Cause::Retired);
             return;
@@ -259,7 +279,7 @@ impl Inner {
         self.ended[cause.index()].fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
         state.alive -= 1;
-        if cause != Cause::Retired {
+        if cause.is_loss() {
             state.losses = state.losses.saturating_add(1);
             state.lost = Some(Instant::now());
         }

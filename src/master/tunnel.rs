@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::time::error::Elapsed;
 use zeroize::Zeroizing;
 
@@ -82,6 +83,8 @@ struct Shared {
     client_failure: Cell<Option<ClientFailure>>,
     /// The worker has taken no bytes for too long.
     worker_stalled: Cell<bool>,
+    /// The worker's answer is there, or will not come: whether the client leaves shows in what is sent.
+    answered: Notify,
 }
 
 enum Answered {
@@ -125,8 +128,12 @@ impl Tunnel<'_> {
             None if body_bytes <= KEPT_BODY_BYTES_MAX => Relay::keeping(body_bytes),
             None => Relay::new(body_bytes),
         };
-        let shared =
-            Shared { upload, client_failure: Cell::new(None), worker_stalled: Cell::new(false) };
+        let shared = Shared {
+            upload,
+            client_failure: Cell::new(None),
+            worker_stalled: Cell::new(false),
+            answered: Notify::new(),
+        };
         let (mut client_read, mut client_write) = client.split();
         let (mut worker_read, mut worker_write) = worker.split();
         // The upload is looked at first, so that it has given its buffers back when the answer is.
@@ -166,6 +173,7 @@ impl Tunnel<'_> {
         client: &mut WriteHalf<'_>,
     ) -> Result<Answered, StreamError> {
         let reply = reply::read(worker, self.worker_wire, self.head.version).await;
+        shared.answered.notify_one();
         if reply.is_err() && shared.client_failure.get() == Some(ClientFailure::Gone) {
             return Err(StreamError::Closed { missing: shared.upload.left() });
         }
@@ -340,8 +348,9 @@ impl Shared {
             match self.upload.run(client, worker).await {
                 Ok(()) => {
                     client.detach();
+                    client.clear_read_deadline();
                     worker.detach();
-                    return Ok(());
+                    return self.watch(client, worker).await;
                 }
                 Err(RelayError::To(error)) => {
                     self.worker_stalled.set(matches!(error, StreamError::TimedOut));
@@ -359,6 +368,23 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// The body is through. A client that leaves before its answer takes its request along: the worker
+    /// sees its connection end, and the conversion with it.
+    async fn watch(
+        &self,
+        client: &mut ReadHalf<'_>,
+        worker: &WriteHalf<'_>,
+    ) -> Result<(), StreamError> {
+        let left = tokio::select! {
+            biased;
+            () = self.answered.notified() => return Ok(()),
+            left = client.departed() => left,
+        };
+        self.client_failure.set(Some(ClientFailure::Gone));
+        worker.shutdown(Shutdown::Both);
+        Err(left)
     }
 }
 

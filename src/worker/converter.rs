@@ -1,5 +1,7 @@
 //! The worker's conversions without its connections, for files that come another way.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +79,10 @@ impl Converter {
             checksum: ChecksumKind::None,
             waiting: Turn::default(),
         };
-        let done = self.slots.convert(work, self.timeout).await;
+        let done = match self.slots.convert(work, self.timeout, pending::<Infallible>()).await {
+            Ok(done) => done,
+            Err(never) => match never {},
+        };
         let kept = turn.map(|turn| turn.converted(&done));
         done.result.map(|converted| Made { bytes: converted.bytes, _kept: kept })
     }

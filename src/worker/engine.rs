@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::slots::{Converted, Work};
 use crate::convert::{self, FontData};
-use crate::isolation::{Cause, Fault, Font, Isolation, Job, Lease, Pool};
+use crate::isolation::{Cause, Fault, Font, Isolation, Job, Lease, Leash, Pool};
 use crate::limits::{CONVERT_STACK_BYTES, ConvertLimits};
 use crate::metrics::Registry;
 use crate::wire::{Code, Failure};
@@ -65,11 +65,13 @@ impl Engine {
         matches!(self, Self::Process(_))
     }
 
-    /// Does `work`. What comes with the outcome is best dropped after the answer.
+    /// Does `work`, unless it is called off by `held`, which a thread does not hear. What comes with the
+    /// outcome is best dropped after the answer.
     pub(super) fn convert(
         &self,
         work: &mut Work,
         deadline: Instant,
+        held: &Leash,
     ) -> (Result<Converted, Failure>, Option<Lease<'_>>) {
         match self {
             Self::Thread(limits, fonts) => (guarded(work, limits, fonts), None),
@@ -81,7 +83,7 @@ impl Engine {
                     options: &work.options,
                     checksum: work.checksum,
                 };
-                let (result, lease) = pool.convert(&mut job, deadline);
+                let (result, lease) = pool.convert(&mut job, deadline, held);
                 let result = result
                     .map(|output| Converted { bytes: output.bytes, checksum: output.checksum })
                     .map_err(|fault| failure(fault, facts));
@@ -133,6 +135,10 @@ fn failure(fault: Fault, Facts { target, bytes }: Facts) -> Failure {
                 .with_retry_after_ms(RETRY_AFTER_MS)
                 .with_hint("try again after the given time");
         }
+        Fault::CalledOff => {
+            tracing::debug!(target, bytes, "a conversion was called off");
+            return Failure::new(Code::WorkerFailed, "nobody waits for the conversion any more");
+        }
         Fault::Lost(cause) => cause,
     };
     tracing::error!(target, bytes, ?cause, "a conversion ended its process; there is another");
@@ -145,7 +151,7 @@ fn failure(fault: Fault, Facts { target, bytes }: Facts) -> Failure {
         }
         Cause::Killed => Failure::new(Code::WorkerFailed, "the conversion was killed")
             .with_hint("the service is unharmed; try again, or send a smaller file"),
-        Cause::Crash(_) | Cause::Forbidden | Cause::Astray | Cause::Retired => {
+        Cause::Crash(_) | Cause::Forbidden | Cause::Astray | Cause::Retired | Cause::CalledOff => {
             unharmed("the converter crashed on this file")
         }
     }

@@ -8,6 +8,7 @@ mod ages;
 mod body;
 mod converter;
 mod engine;
+mod queue;
 mod service;
 mod slots;
 mod turns;

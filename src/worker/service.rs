@@ -1,5 +1,6 @@
 //! A worker's connections.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use tracing::Instrument as _;
 
 use super::Live;
 use super::admission::{Admission, Kept, Wish};
-use super::body::{self, Budget, ReceiveError};
+use super::body::{self, Body, Budget, ReceiveError};
 use super::slots::{Converted, Done, Slots, Work};
 use crate::admin;
 use crate::auth::Guard;
@@ -178,15 +179,34 @@ impl Worker {
         if let Err(failure) = head.options.checksum.verify(head.header.checksum(), body.checksum) {
             return Ok((Done { result: Err(failure), convert_us: 0 }, None));
         }
+        self.convert(stream, head, wish, body, times).await.map_err(ReceiveError::Stream)
+    }
+
+    /// Nothing is read meanwhile, and a peer that leaves is noticed all the same.
+    async fn convert(
+        &self,
+        stream: &mut TlsStream,
+        head: &Head,
+        wish: Wish,
+        body: Body,
+        times: &mut Times,
+    ) -> Result<(Done, Option<Kept>), StreamError> {
+        let Shared { limits, admission, .. } = &*self.shared;
         let (received, ends) = (Instant::now(), Instant::now() + limits.convert_timeout);
         let waiting = spans::Turn::await_it();
-        let turn = match admission.enter(wish, &body.bytes).await {
+        let mut leaving = pin!(stream.departed());
+        let turn = tokio::select! {
+            biased;
+            turn = admission.enter(wish, &body.bytes) => turn,
+            left = &mut leaving => return Err(left),
+        };
+        let turn = match turn {
             Ok(turn) => turn,
             Err(failure) => return Ok((Done { result: Err(failure), convert_us: 0 }, None)),
         };
         let work = Work {
             body,
-            target,
+            target: wish.target,
             options: head.options.convert.clone(),
             checksum: match head.version {
                 Version::V1_0 => ChecksumKind::None,
@@ -194,7 +214,7 @@ impl Worker {
             },
             waiting,
         };
-        let done = self.shared.slots.convert(work, ends - Instant::now()).await;
+        let done = self.shared.slots.convert(work, ends - Instant::now(), leaving).await?;
         times.queue_us = Some(micros(received.elapsed()).saturating_sub(done.convert_us.into()));
         let kept = turn.converted(&done);
         Ok((done, Some(kept)))

@@ -1,8 +1,9 @@
 //! The slots: threads that convert or have a process do it, away from the ring threads.
 
 use std::io;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -10,8 +11,10 @@ use tokio::sync::oneshot;
 use super::ages::Ages;
 use super::body::Body;
 use super::engine::{Engine, too_late};
+use super::queue::Queue;
 use crate::convert::{Options, Target};
 use crate::exchange::spans;
+use crate::isolation::Leash;
 use crate::metrics::Registry;
 use crate::wire::{ChecksumKind, Code, Failure};
 
@@ -21,16 +24,14 @@ const QUEUE_PER_SLOT: usize = 32;
 
 /// Threads that convert. They end when this is dropped and their jobs are done.
 pub(super) struct Slots {
-    jobs: mpsc::SyncSender<Job>,
     crew: Arc<Crew>,
 }
 
 /// What the threads share.
 struct Crew {
-    queue: Mutex<mpsc::Receiver<Job>>,
+    queue: Queue<Job>,
     engine: Engine,
     slots: usize,
-    queued: AtomicUsize,
     busy: AtomicUsize,
     /// Threads that work on a job past its deadline, each with a replacement.
     lost: AtomicUsize,
@@ -79,7 +80,11 @@ struct Job {
 /// Where a job is. Its thread and its requester agree on it by compare-and-swap, so that a job that
 /// ends just at its deadline is either done or abandoned, and never both.
 #[derive(Default)]
-struct State(AtomicU8);
+struct State {
+    place: AtomicU8,
+    /// By which its requester calls it off.
+    leash: Leash,
+}
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
@@ -88,50 +93,75 @@ const ABANDONED: u8 = 3;
 
 impl State {
     fn advance(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.place.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
 impl Slots {
     /// Starts `slots` threads, which work by `engine`.
     pub(super) fn start(slots: usize, engine: Engine) -> io::Result<Self> {
-        let (jobs, queue) = mpsc::sync_channel(slots * QUEUE_PER_SLOT);
         let crew = Arc::new(Crew {
-            queue: Mutex::new(queue),
+            queue: Queue::new(slots * QUEUE_PER_SLOT),
             engine,
             slots,
-            queued: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
             mean_us: AtomicU64::new(0),
             ages: Ages::default(),
         });
+        let all = Self { crew };
         for _ in 0..slots {
-            crew.hire()?;
+            all.crew.hire()?;
         }
-        Ok(Self { jobs, crew })
+        Ok(all)
     }
 
     /// Does `work`, once a slot is free. A job that is still queued at its deadline is dropped; one
-    /// that is running cannot be stopped, and its thread gets a replacement.
-    pub(super) async fn convert(&self, work: Work, timeout: Duration) -> Done {
+    /// that is running ends with its process, or its thread gets a replacement.
+    ///
+    /// # Errors
+    ///
+    /// What `leaving` came to: nobody waits for the result any more. That too drops a job that is
+    /// queued and ends a process; a thread goes on, and is awaited, since it takes a slot and memory as
+    /// long as it does.
+    pub(super) async fn convert<E>(
+        &self,
+        work: Work,
+        timeout: Duration,
+        leaving: impl Future<Output = E>,
+    ) -> Result<Done, E> {
         let _aging = self.crew.ages.begin();
         let (reply, answer) = oneshot::channel();
         let (state, deadline) = (Arc::new(State::default()), Instant::now() + timeout);
         let job = Job { work, state: Arc::clone(&state), deadline, reply };
-        self.crew.queued.fetch_add(1, Ordering::Relaxed);
-        if self.jobs.try_send(job).is_err() {
-            self.crew.queued.fetch_sub(1, Ordering::Relaxed);
-            return Done { result: Err(self.crew.busy_failure()), convert_us: 0 };
+        if !self.crew.queue.push(job) {
+            return Ok(Done { result: Err(self.crew.busy_failure()), convert_us: 0 });
         }
-        let (failure, convert_us) = match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(Ok(done)) => return done,
-            Ok(Err(_)) => {
+        let mut answering = pin!(tokio::time::timeout_at(deadline.into(), answer));
+        let (answered, left) = tokio::select! {
+            biased;
+            answered = &mut answering => (answered, None),
+            left = leaving => {
+                if self.crew.withdraw(&state) {
+                    return Err(left);
+                }
+                state.leash.call_off();
+                (answering.await, Some(left))
+            }
+        };
+        let (failure, convert_us) = match (answered, left) {
+            (Err(_), left) => {
+                let failure = self.crew.give_up(&state, timeout);
+                left.map_or(Ok(()), Err)?;
+                (failure, micros(timeout))
+            }
+            (Ok(_), Some(left)) => return Err(left),
+            (Ok(Ok(done)), None) => return Ok(done),
+            (Ok(Err(_)), None) => {
                 (Failure::new(Code::WorkerFailed, "the conversion ended without a result"), 0)
             }
-            Err(_) => (self.crew.give_up(&state, timeout), micros(timeout)),
         };
-        Done { result: Err(failure), convert_us }
+        Ok(Done { result: Err(failure), convert_us })
     }
 
     /// How much there is to do.
@@ -156,6 +186,12 @@ impl Slots {
     }
 }
 
+impl Drop for Slots {
+    fn drop(&mut self) {
+        self.crew.queue.close();
+    }
+}
+
 impl Crew {
     fn hire(self: &Arc<Self>) -> io::Result<()> {
         let crew = Arc::clone(self);
@@ -166,16 +202,15 @@ impl Crew {
 
     fn work(&self) {
         loop {
-            let job = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(mut job) = job else { return };
-            self.queued.fetch_sub(1, Ordering::Relaxed);
+            let Some(mut job) = self.queue.pop() else { return };
             if job.deadline <= Instant::now() || !job.state.advance(QUEUED, RUNNING) {
                 continue;
             }
             self.busy.fetch_add(1, Ordering::Relaxed);
             let started = Instant::now();
             let converting = job.work.waiting.convert().entered();
-            let (result, lease) = self.engine.convert(&mut job.work, job.deadline);
+            let (result, lease) =
+                self.engine.convert(&mut job.work, job.deadline, &job.state.leash);
             drop(converting);
             let convert_us = micros(started.elapsed());
             drop(job.work);
@@ -191,11 +226,16 @@ impl Crew {
         }
     }
 
+    /// Takes a job that is not begun out of the queue.
+    fn withdraw(&self, state: &Arc<State>) -> bool {
+        self.queue.take(|job| Arc::ptr_eq(&job.state, state)).is_some()
+    }
+
     /// Takes a job past its deadline off the books. Its thread is replaced, so that one file that
     /// hangs costs one thread and no other request; as many as there are slots, since each goes on
     /// to burn a core. A process is killed instead, and its thread goes on with the next job.
-    fn give_up(self: &Arc<Self>, state: &State, timeout: Duration) -> Failure {
-        if self.engine.ends_in_time() {
+    fn give_up(self: &Arc<Self>, state: &Arc<State>, timeout: Duration) -> Failure {
+        if self.withdraw(state) || self.engine.ends_in_time() {
             return too_late(timeout);
         }
         let may_replace = self.lost.load(Ordering::Relaxed) < self.slots;
@@ -219,7 +259,7 @@ impl Crew {
     fn load(&self) -> Load {
         Load {
             slots: self.slots,
-            queued: self.queued.load(Ordering::Relaxed),
+            queued: self.queue.len(),
             busy: self.busy.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
         }

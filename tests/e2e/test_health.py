@@ -1,20 +1,15 @@
 """Health that tells the truth: red for what is really the matter, and green again after it."""
 
-import ctypes
-import os
 import subprocess
-import threading
 import unittest
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import client_v1
 import fleet
 import harness
+import holding
 import samples
-
-PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 
 
 def ask(address, path):
@@ -25,36 +20,6 @@ def ask(address, path):
             return answer.status, answer.read().decode().strip()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode().strip()
-
-
-class Stopped:
-    """One thread of another process, held still. Others of that process go on."""
-
-    def __init__(self, thread_id):
-        self.thread_id = thread_id
-        self.held, self.free, self.problem = threading.Event(), threading.Event(), None
-        # Whoever holds a thread has to let it go: the same thread of ours.
-        self.thread = threading.Thread(target=self._hold)
-        self.thread.start()
-        self.held.wait(60)
-
-    def _hold(self):
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.ptrace.restype = ctypes.c_long
-        libc.ptrace.argtypes = (ctypes.c_long,) * 4
-        if libc.ptrace(PTRACE_SEIZE, self.thread_id, 0, 0) != 0:
-            self.problem = os.strerror(ctypes.get_errno())
-            self.held.set()
-            return
-        libc.ptrace(PTRACE_INTERRUPT, self.thread_id, 0, 0)
-        os.waitpid(self.thread_id, 0x40000000)  # __WALL
-        self.held.set()
-        self.free.wait(120)
-        libc.ptrace(PTRACE_DETACH, self.thread_id, 0, 0)
-
-    def end(self):
-        self.free.set()
-        self.thread.join(60)
 
 
 class Health(fleet.FleetCase):
@@ -142,10 +107,7 @@ class Health(fleet.FleetCase):
         worker, master = self.start_watched("epoll")
         admin = self.admin(worker)
         harness.eventually("it is ready", lambda: ask(admin, "/readyz") == (200, "ready"))
-        threads = Path(f"/proc/{worker.pid}/task")
-        loop = next(int(task.name) for task in threads.iterdir()
-                    if (task / "comm").read_text().startswith("ring-"))
-        stopped = Stopped(loop)
+        stopped = holding.Stopped(holding.threads_named(worker.pid, "ring-")[0])
         if stopped.problem:
             stopped.end()
             self.skipTest(f"a thread cannot be held still here: {stopped.problem}")
