@@ -45,9 +45,13 @@ class Workers(harness.Case):
     def masters(self):
         """A master on each driver, and the fds that it is to come back to."""
         for io in harness.DRIVERS:
+            served = len(self.worker.threads)
             master = self.start_master(
                 self.worker.address, "--worker-wire", "v1.0", "--worker-insecure", "--io", io)
             master.address()
+            # What looks after the workers has descriptors of its own, and begins beside the rest.
+            harness.eventually(
+                "it looks at the worker", lambda served=served: len(self.worker.threads) > served)
             yield io, master, len(master.fds())
 
     def check_fds(self, master, before):

@@ -192,6 +192,9 @@ class Faults(Case):
                 before = self.at_rest(worker, master)
                 for pid in worker.children():
                     os.kill(pid, signal.SIGKILL)
+                    harness.eventually(
+                        "it is gone",
+                        lambda pid=pid: harness.process_state(pid) in (None, "Z"))
                 samples.check_pdf(self.convert_v1(address, client_v1.TEXT_TO_PDF, faults.BODY))
                 harness.eventually(
                     "all are counted", lambda worker=worker:
