@@ -125,7 +125,7 @@ impl Deflater {
     }
 }
 
-fn word(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u64 {
     bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
@@ -216,7 +216,7 @@ fn count(block: &[u8], sequences: &[Sequence]) -> ([u32; LITERALS], [u32; DISTAN
         }
         if sequence.length > 0 {
             literals[usize::from(LENGTH_SYMBOLS[sequence.length])] += 1;
-            distances[distance_symbol(sequence.distance)] += 1;
+            distances[prefix(sequence.distance)] += 1;
         }
         at += sequence.literals + sequence.length;
     }
@@ -240,7 +240,7 @@ fn bits(codes: &BlockCodes, literals: &[u32; LITERALS], distances: &[u32; DISTAN
         });
     let in_distances =
         codes.distances.iter().zip(distances).enumerate().map(|(symbol, (code, &count))| {
-            (u64::from(code.count) + u64::from(distance_extra(symbol))) * u64::from(count)
+            (u64::from(code.count) + u64::from(prefix_extra(symbol))) * u64::from(count)
         });
     header + in_literals.sum::<u64>() + in_distances.sum::<u64>()
 }
@@ -270,7 +270,7 @@ static LENGTH_SYMBOLS: [u16; MATCH_MAX + 1] = {
 };
 
 /// Two symbols for each power of two, from 5 on: the highest bit and the next.
-fn distance_symbol(distance: usize) -> usize {
+pub(super) fn prefix(distance: usize) -> usize {
     let offset = distance - 1;
     if offset < 4 {
         return offset;
@@ -279,7 +279,7 @@ fn distance_symbol(distance: usize) -> usize {
     2 * top + (offset >> (top - 1) & 1)
 }
 
-fn distance_extra(symbol: usize) -> u8 {
+pub(super) fn prefix_extra(symbol: usize) -> u8 {
     u8::try_from(symbol / 2).unwrap_or(0).saturating_sub(1)
 }
 
@@ -386,10 +386,10 @@ impl BitWriter {
         self.put(u64::from(code.bits), u32::from(code.count));
         let base = usize::from(LENGTH_BASE[symbol - 257]);
         self.put((sequence.length - base) as u64, u32::from(LENGTH_EXTRA[symbol - 257]));
-        let symbol = distance_symbol(sequence.distance);
+        let symbol = prefix(sequence.distance);
         let code = codes.distances[symbol];
         self.put(u64::from(code.bits), u32::from(code.count));
-        let extra = u32::from(distance_extra(symbol));
+        let extra = u32::from(prefix_extra(symbol));
         self.put((sequence.distance - 1) as u64 & ((1 << extra) - 1), extra);
         self.flush();
     }

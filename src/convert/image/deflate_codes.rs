@@ -8,8 +8,8 @@ pub(super) const DISTANCES: usize = 30;
 const BITS_MAX: usize = 14;
 
 /// Codes of the code lengths themselves have 3 bits for their own.
-const LENGTH_BITS_MAX: usize = 7;
-const LENGTH_SYMBOLS: usize = 19;
+pub(super) const LENGTH_BITS_MAX: usize = 7;
+pub(super) const LENGTH_SYMBOLS: usize = 19;
 
 /// The order in which a block's header lists them.
 const LENGTH_ORDER: [usize; LENGTH_SYMBOLS] =
@@ -87,7 +87,7 @@ fn header(literals: &[u8; LITERALS], distances: &[u8; DISTANCES]) -> Vec<(u16, u
 }
 
 /// Lengths as symbols with their further bits: runs of zeros are one each.
-fn runs(lengths: &[u8]) -> Vec<(u8, u16, u8)> {
+pub(super) fn runs(lengths: &[u8]) -> Vec<(u8, u16, u8)> {
     let mut symbols = Vec::new();
     for run in lengths.chunk_by(|one, other| one == other) {
         let mut left = u16::try_from(run.len()).unwrap_or(u16::MAX);
@@ -106,7 +106,7 @@ fn runs(lengths: &[u8]) -> Vec<(u8, u16, u8)> {
 }
 
 /// Huffman's code lengths for `counts`, none longer than `bits_max`; unused symbols have 0.
-fn code_lengths(counts: &[u32], bits_max: usize, lengths: &mut [u8]) {
+pub(super) fn code_lengths(counts: &[u32], bits_max: usize, lengths: &mut [u8]) {
     let mut used: Vec<usize> = (0..counts.len()).filter(|&symbol| counts[symbol] > 0).collect();
     // Rarest first; by number where counts are equal, so that the file is the same every time.
     used.sort_by_key(|&symbol| (counts[symbol], symbol));
@@ -173,7 +173,7 @@ fn fit(of_length: &mut [usize], bits_max: usize) {
 }
 
 /// The codes that belong to `lengths` by the format's rule, turned so that the first bit is lowest.
-fn codes(lengths: &[u8], codes: &mut [Code]) {
+pub(super) fn codes(lengths: &[u8], codes: &mut [Code]) {
     let mut next = 0_u16;
     for length in 1..=15 {
         for (code, _) in codes.iter_mut().zip(lengths).filter(|(_, of)| **of == length) {

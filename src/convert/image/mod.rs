@@ -20,6 +20,7 @@ mod side;
 mod sink;
 mod webp;
 mod webp_alpha;
+mod webp_plane;
 mod webp_sys;
 
 #[cfg(test)]
@@ -64,7 +65,7 @@ pub(super) fn convert(
     match target {
         Target::Jpg => jpeg::encode(&frame, &side, options, limits),
         Target::Png => png_write::encode(&frame, &side, limits),
-        Target::Webp => webp::encode(&frame, &side, options, limits),
+        Target::Webp => webp::encode(frame, &side, options, limits),
         Target::Pdf | Target::Text => Err(Error::wrong_type(source, target)),
     }
 }

@@ -226,7 +226,7 @@ fn every_orientation_is_applied_from_every_container() {
         let lossless = Options { lossless: true, ..Options::default() };
         let files = [
             png(&upright, &side),
-            webp::encode(&upright, &side, &lossless, &limits()).unwrap(),
+            webp::encode(upright.clone(), &side, &lossless, &limits()).unwrap(),
             jpeg::encode(&upright, &side, &lossless, &limits()).unwrap(),
         ];
         for file in files {

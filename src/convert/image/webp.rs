@@ -6,7 +6,7 @@ use super::frame::{Channels, Depth, Frame, check_side, check_size, no_memory};
 use super::side::{SideData, tiff_part};
 use super::sink::Sink;
 use super::webp_alpha;
-use super::webp_sys::{self, Effort, Undecoded};
+use super::webp_sys::{self, Undecoded};
 use crate::convert::{Error, Options, Quality};
 use crate::limits::ConvertLimits;
 
@@ -63,33 +63,29 @@ pub(super) fn decode<'a>(
     Ok((frame, container.side))
 }
 
-/// `frame` has 8 bits and is `Rgb` or `Rgba`.
+/// `frame` has 8 bits and is `Rgb` or `Rgba`. It is spent: encoders work in its memory.
 pub(super) fn encode(
-    frame: &Frame,
+    frame: Frame,
     side: &SideData,
     options: &Options,
     limits: &ConvertLimits,
 ) -> Result<Vec<u8>, Error> {
-    check_side("WEBP", frame, SIDE_MAX)?;
-    let effort = if options.lossless {
-        Effort::Lossless { level: LOSSLESS_LEVEL }
+    check_side("WEBP", &frame, SIDE_MAX)?;
+    let canvas = (frame.width, frame.height);
+    let mut sink = Sink::new(frame.width as usize * frame.height as usize / 8, limits);
+    let (outcome, alpha) = if options.lossless {
+        (webp_sys::encode_lossless(frame, LOSSLESS_LEVEL, &mut sink), None)
     } else {
         let quality = options.quality.map_or(QUALITY_DEFAULT, Quality::value);
-        let method = if is_noise(frame) { NOISE_METHOD } else { LOSSY_METHOD };
-        Effort::Lossy { quality, method }
+        let method = if is_noise(&frame) { NOISE_METHOD } else { LOSSY_METHOD };
+        let alpha = webp_alpha::chunk(&frame, limits)?;
+        (webp_sys::encode_lossy(frame, quality, method, alpha.is_some(), &mut sink), alpha)
     };
-    let alpha = if !options.lossless && frame.channels == Channels::Rgba {
-        webp_alpha::chunk(frame, limits)?
-    } else {
-        None
-    };
-    let mut sink = Sink::new(frame.width as usize * frame.height as usize / 8, limits);
-    let outcome = webp_sys::encode(frame, effort, alpha.is_some(), &mut sink);
     let file = sink.finish("WEBP", outcome)?;
     if side.icc.is_none() && side.exif.is_none() && side.xmp.is_none() && alpha.is_none() {
         return Ok(file);
     }
-    extended(&file, alpha.as_deref(), frame, side, limits)
+    extended(&file, alpha.as_deref(), canvas, side, limits)
 }
 
 /// Whether most pixels differ much from the one beside them, in green: in more than 55 of 100 by 32
@@ -229,7 +225,7 @@ impl<'a> Iterator for Chunks<'a> {
 fn extended(
     file: &[u8],
     alpha: Option<&[u8]>,
-    frame: &Frame,
+    (width, height): (u32, u32),
     side: &SideData,
     limits: &ConvertLimits,
 ) -> Result<Vec<u8>, Error> {
@@ -239,8 +235,8 @@ fn extended(
     for (part, flag) in [(&side.icc, FLAG_ICC), (&side.exif, FLAG_EXIF), (&side.xmp, FLAG_XMP)] {
         flags |= if part.is_some() { flag } else { 0 };
     }
-    let [w0, w1, w2, _] = (frame.width - 1).to_le_bytes();
-    let [h0, h1, h2, _] = (frame.height - 1).to_le_bytes();
+    let [w0, w1, w2, _] = (width - 1).to_le_bytes();
+    let [h0, h1, h2, _] = (height - 1).to_le_bytes();
     let mut chunks: Vec<(&[u8; 4], &[u8])> = Vec::new();
     let header = [flags, 0, 0, 0, w0, w1, w2, h0, h1, h2];
     chunks.push((b"VP8X", &header));
@@ -293,7 +289,7 @@ mod tests {
 
     fn lossless(frame: &Frame, side: &SideData) -> Vec<u8> {
         let options = Options { lossless: true, ..Options::default() };
-        encode(frame, side, &options, &ConvertLimits::default()).unwrap()
+        encode(frame.clone(), side, &options, &ConvertLimits::default()).unwrap()
     }
 
     /// An animation of one frame whose corner is at (2, 4) of a canvas of 9 x 8.
@@ -339,7 +335,8 @@ mod tests {
                 }
                 let options = Options::default();
                 let limits = ConvertLimits::default();
-                let file = encode(&frame, &SideData::default(), &options, &limits).unwrap();
+                let side = SideData::default();
+                let file = encode(frame.clone(), &side, &options, &limits).unwrap();
                 let (back, _) = decode(&file, &limits).unwrap();
                 assert_eq!(back.channels, Channels::Rgba);
                 let alpha = |frame: &Frame| {
@@ -404,7 +401,7 @@ mod tests {
     fn a_side_above_16383_is_refused_with_its_size() {
         let frame = Frame::new(16_384, 1, Channels::Rgb, Depth::Eight).unwrap();
         let error =
-            encode(&frame, &SideData::default(), &Options::default(), &ConvertLimits::default())
+            encode(frame, &SideData::default(), &Options::default(), &ConvertLimits::default())
                 .unwrap_err();
         assert_eq!(
             error.message,

@@ -2,15 +2,15 @@
 //! (WebP Container Specification, "Alpha").
 //!
 //! libwebp finds the prediction by packing with one after another. Here a look at some rows tells it, and
-//! the plane is packed once.
+//! the plane is packed once, by a coder of our own (`webp_plane.rs`).
 
-use super::frame::{Frame, no_memory};
+use super::frame::{Channels, Frame, no_memory};
 use super::sink::Sink;
-use super::webp_sys;
+use super::webp_plane;
 use crate::convert::Error;
 use crate::limits::ConvertLimits;
 
-/// So few values are packed several to a byte, where a prediction would only make more of them.
+/// So few values are packed several to a byte (`webp_plane.rs`), where a prediction would only make more of them.
 const VALUES_FEW: usize = 16;
 
 /// Rows that are looked at, at most so many and evenly over the picture.
@@ -18,9 +18,6 @@ const LOOK_ROWS: usize = 64;
 
 /// What a prediction must save of all bits: packing finds repetitions better where nothing was predicted.
 const GAIN_MIN: f64 = 0.1;
-
-/// "RIFF", size, "WEBP"; "VP8L", size; and the five bytes of size and version that `ALPH` leaves out.
-const HEADER_BYTES: usize = 12 + 8 + 5;
 
 /// The samples are packed as VP8L is.
 const COMPRESSED: u8 = 1;
@@ -38,8 +35,11 @@ enum Prediction {
 const PREDICTIONS: [Prediction; 4] =
     [Prediction::None, Prediction::Left, Prediction::Above, Prediction::Gradient];
 
-/// The body of the chunk for a frame of `Rgba`; `None` where all of it is opaque.
+/// The body of the chunk for a frame; `None` where all of it is opaque.
 pub(super) fn chunk(frame: &Frame, limits: &ConvertLimits) -> Result<Option<Vec<u8>>, Error> {
+    if frame.channels != Channels::Rgba {
+        return Ok(None);
+    }
     let pixels = frame.pixels.as_chunks::<4>().0;
     if pixels.iter().all(|pixel| pixel[3] == u8::MAX) {
         return Ok(None);
@@ -51,12 +51,9 @@ pub(super) fn chunk(frame: &Frame, limits: &ConvertLimits) -> Result<Option<Vec<
     let prediction = choose(&plane, width);
     predict(&mut plane, width, prediction);
     let mut sink = Sink::new(plane.len() / 16, limits);
-    let outcome = webp_sys::encode_plane(&plane, frame.width, frame.height, &mut sink);
-    let mut file = sink.finish("WEBP", outcome)?;
-    // Its own header takes the place of the last byte that is left out.
-    file.drain(..HEADER_BYTES - 1);
-    file[0] = (prediction as u8) << 2 | COMPRESSED;
-    Ok(Some(file))
+    sink.push(&[(prediction as u8) << 2 | COMPRESSED]);
+    webp_plane::encode(plane, width, &mut sink);
+    sink.finish("WEBP", Ok::<_, &str>(())).map(Some)
 }
 
 /// The prediction whose errors have the least entropy, where that is worth it.

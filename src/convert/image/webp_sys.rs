@@ -11,10 +11,6 @@ use libwebp_sys as ffi;
 use super::frame::{Channels, Frame};
 use super::sink::Sink;
 
-/// Effort for a plane, 0 to 6: that of the picture beside it. libwebp's own quality for alpha is eight times as much.
-const PLANE_METHOD: c_int = 2;
-const PLANE_QUALITY: f32 = 16.0;
-
 /// What the head of a bitstream says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Features {
@@ -25,7 +21,7 @@ pub(super) struct Features {
 
 /// How to encode.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Effort {
+enum Effort {
     /// Quality 0 to 100 and method 0 to 6.
     Lossy { quality: u8, method: c_int },
     /// Level 0 to 9.
@@ -82,61 +78,132 @@ pub(super) fn decode_into(
     }
 }
 
-/// Encodes a frame of 8-bit `Rgb` or `Rgba` into `sink`; lossy and with `leaves_alpha` its alpha only tells
-/// which pixels nobody sees.
-pub(super) fn encode(
-    frame: &Frame,
-    effort: Effort,
-    leaves_alpha: bool,
+/// Encodes a frame of 8-bit `Rgb` or `Rgba` into `sink`, its colours alone. With `has_alpha` its alpha tells
+/// which pixels nobody sees. The frame is spent: its memory is the encoder's.
+pub(super) fn encode_lossy(
+    mut frame: Frame,
+    quality: u8,
+    method: c_int,
+    has_alpha: bool,
     sink: &mut Sink,
 ) -> Result<(), String> {
-    let config = config(effort)?;
-    let mut picture = Picture::new(frame.width, frame.height, config.lossless)?;
-    let stride = c_int::try_from(frame.row_bytes()).map_err(|error| error.to_string())?;
-    let import = if frame.channels == Channels::Rgba {
-        ffi::WebPPictureImportRGBA
-    } else {
-        ffi::WebPPictureImportRGB
-    };
-    if frame.pixels.len() < frame.row_bytes() * frame.height as usize || frame.pixel_bytes() < 3 {
-        return Err("the frame is smaller than it says".to_owned());
+    let config = config(Effort::Lossy { quality, method })?;
+    let planes = Planes::of(&frame, has_alpha)?;
+    if !planes.import(&mut frame)? {
+        sink.lacks_memory(u64::from(frame.width) * u64::from(frame.height));
+        return Err("no memory for some rows".to_owned());
     }
-    // SAFETY: the pixels are `height` rows of `stride` bytes, checked above; the picture was made by
-    // libwebp.
-    let imported = unsafe { import(&raw mut picture.0, frame.pixels.as_ptr(), stride) != 0 };
-    if imported && leaves_alpha && config.lossless == 0 {
-        // SAFETY: the picture has the planes that it was given by the import.
-        unsafe { ffi::WebPCleanupTransparentArea(&raw mut picture.0) };
-        // All planes are one allocation, which the picture keeps and frees.
-        picture.0.a = std::ptr::null_mut();
-        picture.0.colorspace = ffi::WebPEncCSP::WEBP_YUV420;
+    let mut picture = Picture::new(frame.width, frame.height, 0)?;
+    picture.0.colorspace = ffi::WebPEncCSP::WEBP_YUV420;
+    let stride = |rows: usize| c_int::try_from(rows * planes.row_bytes);
+    picture.0.y_stride = stride(1).map_err(|error| error.to_string())?;
+    picture.0.uv_stride = stride(2).map_err(|error| error.to_string())?;
+    let pixels = frame.pixels.as_mut_ptr();
+    // SAFETY: the places of all planes lie within the first row, and the rows within the pixels: both were checked
+    // when `planes` was made. The frame outlives the picture, which frees no memory that is not its own.
+    unsafe {
+        picture.0.y = pixels;
+        picture.0.u = pixels.add(planes.u_at);
+        picture.0.v = pixels.add(planes.v_at);
+        if has_alpha {
+            picture.0.a = pixels.add(planes.a_at);
+            picture.0.a_stride = picture.0.y_stride;
+            ffi::WebPCleanupTransparentArea(&raw mut picture.0);
+            picture.0.a = std::ptr::null_mut();
+        }
     }
+    picture.encode(true, &config, sink)
+}
+
+/// Encodes a frame of 8-bit `Rgb` or `Rgba` into `sink` as it is.
+pub(super) fn encode_lossless(frame: Frame, level: c_int, sink: &mut Sink) -> Result<(), String> {
+    let config = config(Effort::Lossless { level })?;
+    let mut picture = Picture::new(frame.width, frame.height, 1)?;
+    let imported = picture.import(&frame.pixels, frame.row_bytes(), frame.channels)?;
+    // The picture has it all.
+    drop(frame);
     picture.encode(imported, &config, sink)
 }
 
-/// Encodes one plane of samples without loss, as the green of a picture, into `sink`.
-pub(super) fn encode_plane(
-    plane: &[u8],
-    width: u32,
-    height: u32,
-    sink: &mut Sink,
-) -> Result<(), String> {
-    let mut config = config(Effort::Lossless { level: 0 })?;
-    (config.method, config.quality) = (PLANE_METHOD, PLANE_QUALITY);
-    let mut picture = Picture::new(width, height, 1)?;
-    // SAFETY: the picture was made by libwebp, and its size is set.
-    let has_memory = unsafe { ffi::WebPPictureAlloc(&raw mut picture.0) != 0 };
-    let (width, height) = (width as usize, height as usize);
-    if has_memory {
-        let stride = usize::try_from(picture.0.argb_stride).map_err(|error| error.to_string())?;
-        for (y, row) in plane.chunks_exact(width).take(height).enumerate() {
-            for (x, sample) in row.iter().enumerate() {
-                // SAFETY: the picture has `height` rows of `stride` pixels, and `width` is no more.
-                unsafe { picture.0.argb.add(y * stride + x).write(u32::from(*sample) << 8) };
+/// Where the planes of a picture lie in the memory of its pixels: each row in the place of the row that it comes
+/// from, luma first, and the chroma of two rows in that of the upper one. So a picture takes no memory beside its
+/// frame.
+struct Planes {
+    row_bytes: usize,
+    width: usize,
+    a_at: usize,
+    u_at: usize,
+    v_at: usize,
+    has_alpha: bool,
+}
+
+/// Rows that are turned into planes at once: an even number, since chroma is that of two.
+const BAND_ROWS: usize = 16;
+
+impl Planes {
+    fn of(frame: &Frame, has_alpha: bool) -> Result<Self, String> {
+        let (row_bytes, width) = (frame.row_bytes(), frame.width as usize);
+        let u_at = if has_alpha { 2 * width } else { width };
+        let v_at = u_at + width.div_ceil(2);
+        let end = v_at + width.div_ceil(2);
+        if end > row_bytes || frame.pixels.len() < row_bytes * frame.height as usize {
+            return Err("the frame is smaller than it says".to_owned());
+        }
+        Ok(Self { row_bytes, width, a_at: width, u_at, v_at, has_alpha })
+    }
+
+    /// Puts the planes into the place of the pixels, by libwebp's own conversion of some rows at a time.
+    /// `false` where it has no memory for them.
+    fn import(&self, frame: &mut Frame) -> Result<bool, String> {
+        let channels = frame.channels;
+        let rows = &mut frame.pixels[..self.row_bytes * frame.height as usize];
+        for band in rows.chunks_mut(BAND_ROWS * self.row_bytes) {
+            let height = u32::try_from(band.len() / self.row_bytes).unwrap_or_default();
+            let mut picture = Picture::new(frame.width, height, 0)?;
+            if !picture.import(band, self.row_bytes, channels)? {
+                return Ok(false);
+            }
+            self.copy(&picture, band);
+        }
+        Ok(true)
+    }
+
+    /// Copies the planes of a picture, which was imported from these rows, to their places in them.
+    fn copy(&self, picture: &Picture, band: &mut [u8]) {
+        let chroma = self.v_at - self.u_at;
+        let ffi::WebPPicture { y, u, v, a, y_stride, uv_stride, a_stride, .. } = picture.0;
+        for (at, row) in band.chunks_exact_mut(self.row_bytes).enumerate() {
+            let (alpha, rest) = row.split_at_mut(self.u_at);
+            let (luma, alpha) = alpha.split_at_mut(self.width);
+            // SAFETY: the picture has as many rows as there are here, half as many of chroma, and each as wide as
+            // these places are. It is there, and nobody writes to it.
+            unsafe {
+                luma.copy_from_slice(row_of(y, y_stride, at, self.width));
+                if a.is_null() {
+                    // Nothing of the band is transparent, or there is no alpha at all and no place for it.
+                    alpha.fill(u8::MAX);
+                } else if self.has_alpha {
+                    alpha.copy_from_slice(row_of(a, a_stride, at, self.width));
+                }
+                if at % 2 == 0 {
+                    let (first, second) = rest.split_at_mut(chroma);
+                    first.copy_from_slice(row_of(u, uv_stride, at / 2, chroma));
+                    second[..chroma].copy_from_slice(row_of(v, uv_stride, at / 2, chroma));
+                }
             }
         }
     }
-    picture.encode(has_memory, &config, sink)
+}
+
+/// The first `bytes` of row `y` of a plane.
+///
+/// # Safety
+///
+/// The plane has that row, and so many bytes in it, and stays as it is for as long as the slice is there.
+unsafe fn row_of<'a>(plane: *const u8, stride: c_int, y: usize, bytes: usize) -> &'a [u8] {
+    let start = y * stride.unsigned_abs() as usize;
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts(plane.add(start), bytes) }
 }
 
 fn config(effort: Effort) -> Result<ffi::WebPConfig, String> {
@@ -163,6 +230,9 @@ fn mismatch() -> String {
     "libwebp is of another version than its headers".to_owned()
 }
 
+/// How libwebp takes pixels over.
+type Import = unsafe extern "C" fn(*mut ffi::WebPPicture, *const u8, c_int) -> c_int;
+
 /// A picture whose planes are freed on drop.
 struct Picture(ffi::WebPPicture);
 
@@ -173,6 +243,25 @@ impl Picture {
         (picture.0.width, picture.0.height) = (side(width)?, side(height)?);
         picture.0.use_argb = use_argb;
         Ok(picture)
+    }
+
+    /// Has libwebp take `rows` of pixels over, in the form that the picture was made for. `false` where it has no
+    /// memory.
+    fn import(&mut self, rows: &[u8], stride: usize, channels: Channels) -> Result<bool, String> {
+        let (import, pixel_bytes): (Import, _) = match channels {
+            Channels::Rgb => (ffi::WebPPictureImportRGB, 3),
+            Channels::Rgba => (ffi::WebPPictureImportRGBA, 4),
+            _ => return Err("the frame is neither RGB nor RGBA".to_owned()),
+        };
+        let [width, height] =
+            [self.0.width, self.0.height].map(|side| side.unsigned_abs() as usize);
+        if stride < width * pixel_bytes || rows.len() < stride * height {
+            return Err("the frame is smaller than it says".to_owned());
+        }
+        let stride = c_int::try_from(stride).map_err(|error| error.to_string())?;
+        // SAFETY: there are `height` rows of `stride` bytes, each with `width` pixels, checked above; the picture
+        // was made by libwebp.
+        Ok(unsafe { import(&raw mut self.0, rows.as_ptr(), stride) != 0 })
     }
 
     /// Encodes the picture where it is there, and says why there is no result.
@@ -224,4 +313,55 @@ extern "C" fn write(data: *const u8, bytes: usize, picture: *const ffi::WebPPict
         (std::slice::from_raw_parts(data, bytes), &mut *sink.cast::<Sink>())
     };
     c_int::from(sink.push(data))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::frame::Depth;
+    use super::*;
+    use crate::limits::ConvertLimits;
+
+    /// The way over planes of libwebp's own.
+    fn encoded_aside(frame: &Frame, leaves_alpha: bool) -> Vec<u8> {
+        let mut sink = Sink::new(0, &ConvertLimits::default());
+        let mut picture = Picture::new(frame.width, frame.height, 0).unwrap();
+        assert!(picture.import(&frame.pixels, frame.row_bytes(), frame.channels).unwrap());
+        if leaves_alpha {
+            // SAFETY: the picture has the planes of the import, which are one allocation of its own.
+            unsafe { ffi::WebPCleanupTransparentArea(&raw mut picture.0) };
+            picture.0.a = std::ptr::null_mut();
+            picture.0.colorspace = ffi::WebPEncCSP::WEBP_YUV420;
+        }
+        let config = config(Effort::Lossy { quality: 80, method: 2 }).unwrap();
+        let outcome = picture.encode(true, &config, &mut sink);
+        sink.finish("WEBP", outcome).unwrap()
+    }
+
+    #[test]
+    fn planes_in_the_place_of_the_pixels_are_those_of_libwebp() {
+        for (width, height) in [(1, 1), (1, 40), (40, 1), (2, 2), (64, 48), (33, 35), (131, 97)] {
+            for (channels, has_alpha) in
+                [(Channels::Rgb, false), (Channels::Rgba, false), (Channels::Rgba, true)]
+            {
+                let mut frame = Frame::new(width, height, channels, Depth::Eight).unwrap();
+                for (at, byte) in frame.pixels.iter_mut().enumerate() {
+                    *byte = u8::try_from(at * 37 % 251 / 3).unwrap();
+                }
+                if channels == Channels::Rgba {
+                    let middle = frame.pixels.len() / 8;
+                    for (at, pixel) in frame.pixels.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                        // A half that is opaque, and in the other all kinds, clear blocks among them.
+                        let clear = if at / 9 % 5 < 3 { 0 } else { pixel[0] };
+                        pixel[3] = if has_alpha && at >= middle { clear } else { 255 };
+                    }
+                }
+                let aside = encoded_aside(&frame, has_alpha);
+                let mut sink = Sink::new(0, &ConvertLimits::default());
+                let outcome = encode_lossy(frame, 80, 2, has_alpha, &mut sink);
+                let inside = sink.finish("WEBP", outcome).unwrap();
+                assert!(inside == aside, "{width} x {height}, {channels:?}, alpha {has_alpha}");
+            }
+        }
+    }
 }
