@@ -15,6 +15,8 @@
 //! is that of a conversion from a PNG without compression, less that of decoding such a file.
 #![allow(clippy::print_stdout, reason = "stdout is the answer")]
 
+mod common;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{BufRead, Cursor, Write};
@@ -71,9 +73,9 @@ fn measure(line: &str) -> Outcome<Vec<String>> {
     // What PNG holds in 16 bits stays so in a PNG alone.
     let keeps_depth = target == Target::Png;
     let pixels = decode(&input, keeps_depth)?;
-    let start = clock_ns();
+    let start = common::cpu_ns();
     whole(&input)?;
-    let repeats = (MEASURED_NS / (clock_ns() - start).max(1)).clamp(1, REPEATS_MAX);
+    let repeats = (MEASURED_NS / (common::cpu_ns() - start).max(1)).clamp(1, REPEATS_MAX);
     let cpu_ns = |work: &dyn Fn() -> Outcome<usize>| cpu_ns(repeats, work);
     let stored = if target == Target::Png { stored_png(&pixels)? } else { Vec::new() };
     let mut lines = Vec::with_capacity(rounds);
@@ -264,18 +266,9 @@ mod webp {
 
 /// CPU time of this process for `work`, the mean of so many times.
 fn cpu_ns(repeats: u64, work: &dyn Fn() -> Outcome<usize>) -> Outcome<u64> {
-    let start = clock_ns();
+    let start = common::cpu_ns();
     for _ in 0..repeats {
         black_box(work()?);
     }
-    Ok((clock_ns() - start) / repeats)
-}
-
-#[allow(unsafe_code, reason = "the standard library does not read CPU clocks")]
-fn clock_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the structure is a local one, and the call writes nothing else.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    assert_eq!(status, 0, "Linux has a CPU clock for every process");
-    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+    Ok((common::cpu_ns() - start) / repeats)
 }

@@ -14,6 +14,8 @@
 //! before the input was read.
 #![allow(clippy::print_stdout, reason = "stdout is the answer")]
 
+mod common;
+
 use std::error::Error;
 use std::io::{BufRead, Write};
 
@@ -44,9 +46,9 @@ fn answer(line: &str) -> Result<String, Box<dyn Error>> {
     forget_peak()?;
     let resident_before = status_kib("VmRSS:")?;
     let input = std::fs::read(path)?;
-    let start = cpu_ns();
+    let start = common::cpu_ns();
     let result = convert(&input, target, &options, &limits);
-    let cpu_ns = cpu_ns() - start;
+    let cpu_ns = common::cpu_ns() - start;
     let peak_kib = status_kib("VmHWM:")?.saturating_sub(resident_before);
     Ok(match result {
         Ok(output) => {
@@ -84,15 +86,6 @@ fn options<'a>(fields: impl Iterator<Item = &'a str>) -> Result<Options, Box<dyn
         }
     }
     Ok(options)
-}
-
-#[allow(unsafe_code, reason = "the standard library does not read CPU clocks")]
-fn cpu_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the structure is a local one, and the call writes nothing else.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    assert_eq!(status, 0, "Linux has a CPU clock for every process");
-    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
 /// Sets the kernel's high-water mark back to what is resident now.
