@@ -1,9 +1,11 @@
 //! Requests and answers on a connection: where the wire meets the transport, on the serving side.
 //!
-//! Owns: reading a request's head and checking it in the order of the specification, and answering
-//! so that the answer arrives whole. Must never touch a body but to drop it.
+//! Owns: a connection's course from its handshake to its end, reading a request's head and checking it
+//! in the order of the specification, and answering so that the answer arrives whole. Must never touch
+//! a body but to drop it.
 
 mod access;
+mod connection;
 mod end;
 pub mod spans;
 #[cfg(feature = "otlp")]
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 pub use access::{Access, AccessLog, Times};
+pub use connection::{Server, acquire, serve, turn_away};
 pub use end::{End, registry};
 
 use crate::auth::{Denied, Grant};
@@ -71,7 +74,7 @@ pub enum Next {
 /// # Errors
 ///
 /// The connection failed, or a deadline passed.
-pub async fn read_head(
+async fn read_head(
     stream: &mut TlsStream,
     check: &dyn Fn(&[u8]) -> Result<Grant, Denied>,
     limits: &ServerLimits,
@@ -192,11 +195,11 @@ async fn discard(stream: &mut TlsStream, bytes: u64) -> Result<(), StreamError> 
 
 /// Counts the refusals of a connection that nothing good is to be expected of.
 #[derive(Debug, Default)]
-pub struct Strangers(u32);
+struct Strangers(u32);
 
 impl Strangers {
     /// Whether `refusal` is one too many: a connection must not be a way to try token after token.
-    pub fn is_too_many(&mut self, refusal: &Refusal, limits: &ServerLimits) -> bool {
+    fn is_too_many(&mut self, refusal: &Refusal, limits: &ServerLimits) -> bool {
         if matches!(refusal.failure.code, Code::Unauthorized | Code::BadVersion) {
             self.0 += 1;
         }

@@ -1,5 +1,6 @@
 //! A master's connections.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,12 +13,13 @@ use super::fleet::Fleet;
 use super::tunnel::{Attempt, Outcome, Repeat, Tunnel};
 use super::upstream::{Ask, Upstream, Upstreams};
 use crate::admin;
-use crate::auth::{Guard, TooMuch};
-use crate::exchange::{self, Access, AccessLog, End, Head, Next, Refusal, Strangers, Times, spans};
+use crate::auth::{Denied, Grant, Guard, TooMuch};
+use crate::exchange::{self, Access, AccessLog, End, Head, Next, Refusal, Times, spans};
 use crate::io::Socket;
 use crate::limits::ServerLimits;
 use crate::metrics::{self, InFlight};
 use crate::server::{Changing, Context, Service};
+use crate::tls::ServerTls;
 use crate::transport::{StreamError, TlsStream};
 use crate::wire::{Code, Failure, Operation, ReplyHeader, Version};
 
@@ -43,55 +45,138 @@ impl Master {
         Self { context, shared, upstreams }
     }
 
-    async fn serve_connection(&self, socket: Socket) -> Result<(), StreamError> {
-        let limits = &self.shared.limits;
-        let live = self.shared.live.now();
-        let mut stream = TlsStream::accept(socket, &live.tls, limits.handshake_timeout).await?;
-        drop(live);
-        match self.serve_requests(&mut stream).await {
-            Ok(linger_timeout) => {
-                stream.finish(limits.linger_bytes_max(), linger_timeout).await;
-                Ok(())
-            }
-            Err(error) => {
-                stream.abort_after(&error).await;
-                Err(error)
-            }
-        }
+    async fn forward(
+        &self,
+        client: &mut TlsStream,
+        worker: &mut Upstream,
+        head: &Head,
+        repeat: Repeat<'_>,
+    ) -> Result<Attempt, StreamError> {
+        let _in_flight = InFlight::begin(head.header.body_bytes());
+        let shared = &self.shared;
+        let (worker_wire, limits) = (shared.worker_wire, &shared.limits);
+        let (pool, Upstream { connection, reached, .. }) = (&self.context.pool, worker);
+        let tunnel = Tunnel { pool, head, reached, worker_wire, limits, repeat };
+        tunnel.run(client, &mut connection.stream).await
     }
 
-    /// Serves request after request; returns how long the client is heard out at the end.
-    async fn serve_requests(&self, stream: &mut TlsStream) -> Result<Duration, StreamError> {
+    /// Reaches a worker, and takes the buffers that the body will need, both at once.
+    async fn prepare(
+        &self,
+        client: &mut TlsStream,
+        head: &Head,
+        ask: &Ask,
+    ) -> Result<Upstream, Failure> {
         let limits = &self.shared.limits;
-        let (mut idle_timeout, mut strangers) = (limits.header_timeout, Strangers::default());
-        while !self.context.is_draining() {
-            let address = stream.peer().ip();
-            let check = |token: &[u8]| {
-                self.shared.guard.check(address, token, &self.shared.live.now().tokens)
-            };
-            let head = exchange::read_head(stream, &check, limits, idle_timeout).await?;
-            let Some(head) = head else { break };
-            let next = match head.and_then(|head| self.check_worker_wire(head)) {
-                Ok(head) => {
-                    let span = spans::request(&head);
-                    self.serve_request(stream, &head).instrument(span).await?
-                }
-                Err(refusal) => {
-                    let next = self.refuse(stream, None, &refusal).await?;
-                    if strangers.is_too_many(&refusal, limits) { Next::Finish } else { next }
-                }
-            };
-            if next == Next::Finish {
-                return Ok(limits.linger_timeout);
-            }
-            idle_timeout = limits.idle_timeout;
-        }
-        Ok(limits.drain_linger_timeout)
+        let body_bytes = head.header.body_bytes();
+        let mut worker = self.upstreams.connect(self.context.driver, limits, ask).await?;
+        let [recv, send] = exchange::acquire(&self.context.pool, body_bytes, limits).await?;
+        client.attach_recv(recv);
+        worker.connection.stream.attach_send(send);
+        Ok(worker)
+    }
+
+    /// Refuses a request whose head was good, with so much of its body unread.
+    async fn refuse_request(
+        &self,
+        client: &mut TlsStream,
+        head: &Head,
+        failure: Failure,
+        unread_bytes: u64,
+    ) -> Result<Next, StreamError> {
+        let (version, checksum) = (head.version, head.options.checksum);
+        let unread_bytes = Some(unread_bytes);
+        let refusal = Refusal { version, failure, checksum, unread_bytes };
+        exchange::turn_away(self, client, Some(head), &refusal).await
+    }
+
+    fn log_access(
+        &self,
+        client: &TlsStream,
+        head: &Head,
+        outcome: Result<&Outcome, &StreamError>,
+        worker: &str,
+        clock: &Clock,
+    ) {
+        let Clock { started, queue_us } = *clock;
+        let (end, bytes_out, convert_us) = outcome.map_or((End::ClientGone, 0, 0), |outcome| {
+            (outcome.end, outcome.bytes_out, outcome.convert_us)
+        });
+        end.count_since(head.operation, started, convert_us);
+        metrics::count(|here| {
+            here.body_bytes_in.add(head.header.body_bytes());
+            here.body_bytes_out.add(bytes_out);
+        });
+        tracing::info!(
+            peer = %client.peer(),
+            id = head.options.id.as_deref(),
+            token = head.grant.name(),
+            operation = head.operation.name(),
+            code = end.name(),
+            bytes_in = head.header.body_bytes(),
+            bytes_out,
+            convert_us,
+            total_us = started.elapsed().as_micros(),
+            worker,
+            "request"
+        );
+        let times =
+            Times { queue_us: Some(queue_us), convert_us: convert_us.into(), ..Times::default() };
+        let (peer, head, worker) = (client.peer(), Some(head), Some(worker));
+        let access = Access { peer, head, end, bytes_out, started, times, worker };
+        access.tell(&self.shared.access);
+    }
+
+    /// The master's own status; the workers' own is asked of them.
+    async fn answer_status(
+        &self,
+        client: &mut TlsStream,
+        head: &Head,
+    ) -> Result<Next, StreamError> {
+        let mut text = format!("role=master\nversion={}\n", env!("CARGO_PKG_VERSION"));
+        text.push_str(&admin::judge(&self.context.metrics, self.context.stop()).to_string());
+        text.push_str(&self.context.metrics.snapshot().lines());
+        text.push_str(&self.shared.fleet.status_lines());
+        End::Done.count(Some(head.operation));
+        let reply = ReplyHeader {
+            status: 0,
+            checksum: head.options.checksum.of(text.as_bytes()),
+            body_bytes: text.len() as u64,
+            retry_after_ms: 0,
+            convert_us: 0,
+        };
+        client.queue(&reply.encode()).await?;
+        client.write_all(text.as_bytes()).await?;
+        Ok(Next::Keep)
+    }
+}
+
+impl exchange::Server for Master {
+    const HEARS_FIRST: bool = false;
+
+    fn limits(&self) -> &ServerLimits {
+        &self.shared.limits
+    }
+
+    fn tls(&self) -> ServerTls {
+        self.shared.live.now().tls.clone()
+    }
+
+    fn access(&self) -> &AccessLog {
+        &self.shared.access
+    }
+
+    fn is_draining(&self) -> bool {
+        self.context.is_draining()
+    }
+
+    fn check(&self, address: IpAddr, token: &[u8]) -> Result<Grant, Denied> {
+        self.shared.guard.check(address, token, &self.shared.live.now().tokens)
     }
 
     /// A v1.1 answer begins with the checksum of its body, and a v1.0 worker sends none: it could be
     /// known only by holding the whole body here.
-    fn check_worker_wire(&self, head: Head) -> Result<Head, Refusal> {
+    fn look(&self, head: Head) -> Result<Head, Refusal> {
         let is_conversion = head.operation != Operation::Status;
         if self.shared.worker_wire == Version::V1_1
             || head.version == Version::V1_0
@@ -165,148 +250,11 @@ impl Master {
             body = again.body.or(body);
         }
     }
-
-    async fn forward(
-        &self,
-        client: &mut TlsStream,
-        worker: &mut Upstream,
-        head: &Head,
-        repeat: Repeat<'_>,
-    ) -> Result<Attempt, StreamError> {
-        let _in_flight = InFlight::begin(head.header.body_bytes());
-        let shared = &self.shared;
-        let (worker_wire, limits) = (shared.worker_wire, &shared.limits);
-        let (pool, Upstream { connection, reached, .. }) = (&self.context.pool, worker);
-        let tunnel = Tunnel { pool, head, reached, worker_wire, limits, repeat };
-        tunnel.run(client, &mut connection.stream).await
-    }
-
-    /// Reaches a worker, and takes the buffers that the body will need, both at once.
-    async fn prepare(
-        &self,
-        client: &mut TlsStream,
-        head: &Head,
-        ask: &Ask,
-    ) -> Result<Upstream, Failure> {
-        let limits = &self.shared.limits;
-        let body_bytes = head.header.body_bytes();
-        let mut worker = self.upstreams.connect(self.context.driver, limits, ask).await?;
-        let acquiring = self.context.pool.acquire_for::<2>(body_bytes);
-        let acquired = tokio::time::timeout(limits.queue_timeout, acquiring).await;
-        let [recv, send] = acquired.map_err(|_| self.out_of_buffers())?;
-        client.attach_recv(recv);
-        worker.connection.stream.attach_send(send);
-        Ok(worker)
-    }
-
-    fn out_of_buffers(&self) -> Failure {
-        let count = self.context.pool.count();
-        metrics::count(|here| here.admission_timeouts.add(1));
-        Failure::new(Code::Busy, format!("all {count} buffers are taken"))
-            .with_retry_after_ms(1_000)
-            .with_hint("try again after the given time; the operator may raise --buffers")
-    }
-
-    /// Refuses a request whose head was good, with so much of its body unread.
-    async fn refuse_request(
-        &self,
-        client: &mut TlsStream,
-        head: &Head,
-        failure: Failure,
-        unread_bytes: u64,
-    ) -> Result<Next, StreamError> {
-        let (version, checksum) = (head.version, head.options.checksum);
-        let unread_bytes = Some(unread_bytes);
-        self.refuse(client, Some(head), &Refusal { version, failure, checksum, unread_bytes }).await
-    }
-
-    async fn refuse(
-        &self,
-        client: &mut TlsStream,
-        head: Option<&Head>,
-        refusal: &Refusal,
-    ) -> Result<Next, StreamError> {
-        let Failure { code, message, .. } = &refusal.failure;
-        let end = End::Failed(*code);
-        end.count(None);
-        let (peer, started, times) = (client.peer(), Instant::now(), Times::default());
-        let access = Access { peer, head, end, bytes_out: 0, started, times, worker: None };
-        access.tell(&self.shared.access);
-        tracing::info!(peer = %client.peer(), code = code.name(), message, "refused");
-        exchange::refuse(client, refusal, &self.shared.limits).await
-    }
-
-    fn log_access(
-        &self,
-        client: &TlsStream,
-        head: &Head,
-        outcome: Result<&Outcome, &StreamError>,
-        worker: &str,
-        clock: &Clock,
-    ) {
-        let Clock { started, queue_us } = *clock;
-        let (end, bytes_out, convert_us) = outcome.map_or((End::ClientGone, 0, 0), |outcome| {
-            (outcome.end, outcome.bytes_out, outcome.convert_us)
-        });
-        end.count_since(head.operation, started, convert_us);
-        metrics::count(|here| {
-            here.body_bytes_in.add(head.header.body_bytes());
-            here.body_bytes_out.add(bytes_out);
-        });
-        tracing::info!(
-            peer = %client.peer(),
-            id = head.options.id.as_deref(),
-            token = head.grant.name(),
-            operation = head.operation.name(),
-            code = end.name(),
-            bytes_in = head.header.body_bytes(),
-            bytes_out,
-            convert_us,
-            total_us = started.elapsed().as_micros(),
-            worker,
-            "request"
-        );
-        let times =
-            Times { queue_us: Some(queue_us), convert_us: convert_us.into(), ..Times::default() };
-        let (peer, head, worker) = (client.peer(), Some(head), Some(worker));
-        let access = Access { peer, head, end, bytes_out, started, times, worker };
-        access.tell(&self.shared.access);
-    }
-
-    /// The master's own status; the workers' own is asked of them.
-    async fn answer_status(
-        &self,
-        client: &mut TlsStream,
-        head: &Head,
-    ) -> Result<Next, StreamError> {
-        let mut text = format!("role=master\nversion={}\n", env!("CARGO_PKG_VERSION"));
-        text.push_str(&admin::judge(&self.context.metrics, self.context.stop()).to_string());
-        text.push_str(&self.context.metrics.snapshot().lines());
-        text.push_str(&self.shared.fleet.status_lines());
-        End::Done.count(Some(head.operation));
-        let reply = ReplyHeader {
-            status: 0,
-            checksum: head.options.checksum.of(text.as_bytes()),
-            body_bytes: text.len() as u64,
-            retry_after_ms: 0,
-            convert_us: 0,
-        };
-        client.queue(&reply.encode()).await?;
-        client.write_all(text.as_bytes()).await?;
-        Ok(Next::Keep)
-    }
 }
 
 impl Service for Master {
     async fn serve(self: Rc<Self>, socket: Socket) {
-        let peer = socket.peer();
-        if let Err(error) = self.serve_connection(socket).await {
-            if error.is_peer_gone() {
-                tracing::debug!(%peer, %error, "connection ended");
-            } else {
-                tracing::info!(%peer, %error, "connection failed");
-            }
-        }
+        exchange::serve(&*self, socket).await;
     }
 }
 

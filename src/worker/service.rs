@@ -1,5 +1,6 @@
 //! A worker's connections.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,16 +13,17 @@ use super::admission::{Admission, Kept, Wish};
 use super::body::{self, Body, Budget, ReceiveError};
 use super::slots::{Converted, Done, Slots, Work};
 use crate::admin;
-use crate::auth::Guard;
+use crate::auth::{Denied, Grant, Guard};
 use crate::convert::Target;
-use crate::exchange::{self, Access, AccessLog, End, Head, Next, Refusal, Strangers, Times, spans};
+use crate::exchange::{self, Access, AccessLog, End, Head, Next, Refusal, Times, spans};
 use crate::io::{Buffer, Socket};
 use crate::limits::ServerLimits;
 use crate::metrics::{self, InFlight};
 use crate::server::{Changing, Context, Service};
+use crate::tls::ServerTls;
 use crate::transport::{StreamError, TlsStream};
 use crate::wire::{
-    ChecksumKind, Code, Failure, Operation, ReplyHeader, Version, encode_reply_v1_0_header,
+    ChecksumKind, Failure, Operation, ReplyHeader, Version, encode_reply_v1_0_header,
 };
 
 /// What all threads of a worker share.
@@ -44,106 +46,6 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(context: Context, shared: Arc<Shared>) -> Self {
         Self { context, shared }
-    }
-
-    async fn serve_connection(&self, socket: Socket) -> Result<(), StreamError> {
-        let limits = &self.shared.limits;
-        let live = self.shared.live.now();
-        let mut stream = TlsStream::accept(socket, &live.tls, limits.handshake_timeout).await?;
-        drop(live);
-        match self.serve_requests(&mut stream).await {
-            Ok(linger_timeout) => {
-                stream.finish(limits.linger_bytes_max(), linger_timeout).await;
-                Ok(())
-            }
-            Err(error) => {
-                stream.abort_after(&error).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Serves request after request; returns how long the client is heard out at the end.
-    async fn serve_requests(&self, stream: &mut TlsStream) -> Result<Duration, StreamError> {
-        let limits = &self.shared.limits;
-        let (mut idle_timeout, mut strangers) = (limits.header_timeout, Strangers::default());
-        // Whoever was let in may have its first request on the way already, and is heard.
-        let mut is_first = true;
-        while std::mem::take(&mut is_first) || !self.context.is_draining() {
-            let address = stream.peer().ip();
-            let check = |token: &[u8]| {
-                self.shared.guard.check(address, token, &self.shared.live.now().tokens)
-            };
-            let head = exchange::read_head(stream, &check, limits, idle_timeout).await?;
-            let Some(head) = head else { break };
-            let next = match head {
-                Ok(head) => {
-                    let span = spans::request(&head);
-                    self.serve_request(stream, &head).instrument(span).await?
-                }
-                Err(refusal) => {
-                    log_refusal(stream, &refusal);
-                    let (end, times) = (End::Failed(refusal.failure.code), Times::default());
-                    self.log_line(stream, None, end, 0, Instant::now(), times);
-                    let next = exchange::refuse(stream, &refusal, limits).await?;
-                    if strangers.is_too_many(&refusal, limits) { Next::Finish } else { next }
-                }
-            };
-            if next == Next::Finish {
-                return Ok(limits.linger_timeout);
-            }
-            idle_timeout = limits.idle_timeout;
-        }
-        Ok(limits.drain_linger_timeout)
-    }
-
-    async fn serve_request(
-        &self,
-        stream: &mut TlsStream,
-        head: &Head,
-    ) -> Result<Next, StreamError> {
-        let (started, mut times) = (Instant::now(), Times::default());
-        // The result's memory is counted until it has left.
-        let (done, _kept) = match head.operation {
-            Operation::Status => (self.status(head), None),
-            Operation::Convert(target) => {
-                match self.receive_and_convert(stream, head, target, &mut times).await {
-                    Ok(done) => done,
-                    Err(ReceiveError::Stream(error)) => {
-                        log_unserved(stream, head, End::ClientGone, started);
-                        self.log_line(stream, Some(head), End::ClientGone, 0, started, times);
-                        return Err(error);
-                    }
-                    Err(ReceiveError::Failed { failure, unread_bytes }) => {
-                        let (version, checksum) = (head.version, head.options.checksum);
-                        let end = End::Failed(failure.code);
-                        log_unserved(stream, head, end, started);
-                        self.log_line(stream, Some(head), end, 0, started, times);
-                        let refusal = Refusal { version, failure, checksum, unread_bytes };
-                        return exchange::refuse(stream, &refusal, &self.shared.limits).await;
-                    }
-                }
-            }
-        };
-        match head.operation {
-            // Masters ask every second: that is counted, and fills no log.
-            Operation::Status => End::Done.count(Some(head.operation)),
-            Operation::Convert(_) => log_access(stream, head, &done, started),
-        }
-        let converted = Instant::now();
-        let replied = self.reply(stream, head, &done).instrument(spans::send()).await;
-        if head.operation != Operation::Status {
-            times.send_us = Some(micros(converted.elapsed()));
-            times.convert_us = done.convert_us.into();
-            let (end, bytes_out) = match (&replied, &done.result) {
-                (Err(_), _) => (End::ClientGone, 0),
-                (Ok(()), Ok(result)) => (End::Done, result.bytes.len() as u64),
-                (Ok(()), Err(failure)) => (End::Failed(failure.code), 0),
-            };
-            self.log_line(stream, Some(head), end, bytes_out, started, times);
-        }
-        replied?;
-        Ok(if head.version == Version::V1_1 { Next::Keep } else { Next::Finish })
     }
 
     /// A request holds one pooled buffer while its body arrives, none while it is converted, and
@@ -274,15 +176,7 @@ impl Worker {
     }
 
     async fn acquire(&self, bytes: u64) -> Result<Buffer, Failure> {
-        let acquiring = self.context.pool.acquire_for::<1>(bytes);
-        let acquired = tokio::time::timeout(self.shared.limits.queue_timeout, acquiring).await;
-        let [buffer] = acquired.map_err(|_| {
-            let count = self.context.pool.count();
-            metrics::count(|here| here.admission_timeouts.add(1));
-            Failure::new(Code::Busy, format!("all {count} buffers are taken"))
-                .with_retry_after_ms(1_000)
-                .with_hint("try again after the given time; the operator may raise --buffers")
-        })?;
+        let [buffer] = exchange::acquire(&self.context.pool, bytes, &self.shared.limits).await?;
         Ok(buffer)
     }
 
@@ -298,16 +192,82 @@ impl Worker {
     }
 }
 
+impl exchange::Server for Worker {
+    const HEARS_FIRST: bool = true;
+
+    fn limits(&self) -> &ServerLimits {
+        &self.shared.limits
+    }
+
+    fn tls(&self) -> ServerTls {
+        self.shared.live.now().tls.clone()
+    }
+
+    fn access(&self) -> &AccessLog {
+        &self.shared.access
+    }
+
+    fn is_draining(&self) -> bool {
+        self.context.is_draining()
+    }
+
+    fn check(&self, address: IpAddr, token: &[u8]) -> Result<Grant, Denied> {
+        self.shared.guard.check(address, token, &self.shared.live.now().tokens)
+    }
+
+    async fn serve_request(
+        &self,
+        stream: &mut TlsStream,
+        head: &Head,
+    ) -> Result<Next, StreamError> {
+        let (started, mut times) = (Instant::now(), Times::default());
+        // The result's memory is counted until it has left.
+        let (done, _kept) = match head.operation {
+            Operation::Status => (self.status(head), None),
+            Operation::Convert(target) => {
+                match self.receive_and_convert(stream, head, target, &mut times).await {
+                    Ok(done) => done,
+                    Err(ReceiveError::Stream(error)) => {
+                        log_unserved(stream, head, End::ClientGone, started);
+                        self.log_line(stream, Some(head), End::ClientGone, 0, started, times);
+                        return Err(error);
+                    }
+                    Err(ReceiveError::Failed { failure, unread_bytes }) => {
+                        let (version, checksum) = (head.version, head.options.checksum);
+                        let end = End::Failed(failure.code);
+                        log_unserved(stream, head, end, started);
+                        self.log_line(stream, Some(head), end, 0, started, times);
+                        let refusal = Refusal { version, failure, checksum, unread_bytes };
+                        return exchange::refuse(stream, &refusal, &self.shared.limits).await;
+                    }
+                }
+            }
+        };
+        match head.operation {
+            // Masters ask every second: that is counted, and fills no log.
+            Operation::Status => End::Done.count(Some(head.operation)),
+            Operation::Convert(_) => log_access(stream, head, &done, started),
+        }
+        let converted = Instant::now();
+        let replied = self.reply(stream, head, &done).instrument(spans::send()).await;
+        if head.operation != Operation::Status {
+            times.send_us = Some(micros(converted.elapsed()));
+            times.convert_us = done.convert_us.into();
+            let (end, bytes_out) = match (&replied, &done.result) {
+                (Err(_), _) => (End::ClientGone, 0),
+                (Ok(()), Ok(result)) => (End::Done, result.bytes.len() as u64),
+                (Ok(()), Err(failure)) => (End::Failed(failure.code), 0),
+            };
+            self.log_line(stream, Some(head), end, bytes_out, started, times);
+        }
+        replied?;
+        Ok(if head.version == Version::V1_1 { Next::Keep } else { Next::Finish })
+    }
+}
+
 impl Service for Worker {
     async fn serve(self: Rc<Self>, socket: Socket) {
-        let peer = socket.peer();
-        if let Err(error) = self.serve_connection(socket).await {
-            if error.is_peer_gone() {
-                tracing::debug!(%peer, %error, "connection ended");
-            } else {
-                tracing::info!(%peer, %error, "connection failed");
-            }
-        }
+        exchange::serve(&*self, socket).await;
     }
 }
 
@@ -349,12 +309,6 @@ fn log_unserved(stream: &TlsStream, head: &Head, end: End, started: Instant) {
         total_us = started.elapsed().as_micros(),
         "request"
     );
-}
-
-fn log_refusal(stream: &TlsStream, refusal: &Refusal) {
-    let Failure { code, message, .. } = &refusal.failure;
-    End::Failed(*code).count(None);
-    tracing::info!(peer = %stream.peer(), code = code.name(), message, "refused");
 }
 
 fn micros(time: Duration) -> u64 {
