@@ -48,11 +48,6 @@ impl Lookout {
         self.waker.borrow().is_some()
     }
 
-    /// What the kernel is asked. Errors and hang-ups it tells in any case.
-    fn interest(&self) -> PollFlags {
-        if self.ignores_end.get() { PollFlags::empty() } else { PollFlags::RDHUP }
-    }
-
     /// Tells whoever waits.
     fn tell(&self, flags: PollFlags) {
         let is_gone = flags.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
@@ -84,6 +79,12 @@ impl Drop for Wait<'_> {
     }
 }
 
+/// What the kernel is asked. Errors and hang-ups it tells in any case.
+fn interest(socket: &Watched) -> PollFlags {
+    let ignores_end = socket.lookout.ignores_end.get() || socket.is_deaf.get();
+    if ignores_end { PollFlags::empty() } else { PollFlags::RDHUP }
+}
+
 /// What one call asks for: more than mostly wait, and half a KiB of stack.
 const ASKED_AT_ONCE: usize = 64;
 
@@ -95,7 +96,7 @@ pub(super) fn look(sockets: &[Rc<Watched>]) {
 fn look_at_some(sockets: &[Rc<Watched>]) {
     let mut polled: [_; ASKED_AT_ONCE] = std::array::from_fn(|place| {
         let socket = &sockets[place.min(sockets.len() - 1)];
-        PollFd::new(&socket.stream, socket.lookout.interest())
+        PollFd::new(&socket.stream, interest(socket))
     });
     let polled = &mut polled[..sockets.len()];
     // A failure is made good by the next sweep.
@@ -147,6 +148,10 @@ mod tests {
             assert!(waited.await.is_err(), "{driver}: bytes are no end");
             let mut window = RecvWindow::new(Buffer::heap(16));
             assert_eq!(socket.read_into(&mut window).await.unwrap(), 4, "{driver}");
+            // As a drain ends connections that wait, of which one may have a request by then.
+            socket.shutdown(Shutdown::Read);
+            let waited = tokio::time::timeout(Duration::from_millis(200), socket.parting(false));
+            assert!(waited.await.is_err(), "{driver}: what this side has ended is no parting");
             socket.shutdown(Shutdown::Both);
             assert_eq!(socket.parting(false).await, Parting::Gone, "{driver}");
         });

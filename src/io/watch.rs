@@ -25,6 +25,8 @@ pub(super) struct Watched {
     /// Whether the last read brought bytes as a fast network does.
     pub(super) swift: Cell<bool>,
     pub(super) lookout: Lookout,
+    /// The receiving was ended by this side, which the kernel shows as if the peer had.
+    pub(super) is_deaf: Cell<bool>,
     /// A read took too long: nothing comes in any more, and an answer can still go out.
     read_expired: Cell<bool>,
     /// A deadline passed or a write took too long: the socket is over.
@@ -60,12 +62,14 @@ impl Watched {
             low_water: Cell::new(1),
             swift: Cell::new(false),
             lookout: Lookout::default(),
+            is_deaf: Cell::new(false),
             read_expired: Cell::new(false),
             expired: Cell::new(false),
         }
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) {
+        self.is_deaf.set(self.is_deaf.get() || how != Shutdown::Write);
         // A peer that is gone already makes this fail, which is just as well.
         let _ = socket2::SockRef::from(&self.stream).shutdown(how);
     }
