@@ -1,6 +1,7 @@
 //! Writes the seeds: small files of every kind, made by the project's own conversions.
 //!
-//! `cargo run --no-default-features --bin seeds -- DIR` makes DIR/TARGET/NAME for every target.
+//! `cargo run --no-default-features --bin seeds -- DIR` makes DIR/TARGET/NAME for every target; `fuzz/run`
+//! does so before it fuzzes.
 
 use std::error::Error;
 use std::fs;
@@ -11,6 +12,9 @@ use fxsrv::convert::{Options, Quality, Target, convert};
 use fxsrv::limits::ConvertLimits;
 use fxsrv::wire::{Code, Failure, Operation, RequestHeader, RequestOptions, Version};
 use image::{DynamicImage, ImageFormat, RgbaImage};
+// Where everything is instrumented, what counts the edges has to be there, though nothing is fuzzed.
+#[cfg(feature = "fuzzing")]
+use libfuzzer_sys as _;
 
 type Seeds = Vec<(String, Vec<u8>)>;
 
