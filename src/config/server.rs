@@ -283,8 +283,8 @@ const BULK_BUFFER_SIZES: std::ops::RangeInclusive<usize> = 32 * 1024..=4 * 1024 
 /// registered, so that two threads stay within the 8 MiB that an ordinary user may lock.
 const BUFFERS_DEFAULT: usize = 32;
 
-/// 16 of 260 KiB, which serve eight large bodies at once: 4.1 MiB a thread once all have been used.
-const BULK_BUFFERS_DEFAULT: usize = 16;
+/// 48 of 260 KiB, which serve 24 large bodies at once: 12.2 MiB a thread once all have been used.
+const BULK_BUFFERS_DEFAULT: usize = 48;
 
 const THREADS_MAX: usize = 256;
 const CONNECTIONS_MAX: usize = 1_000_000;
