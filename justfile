@@ -125,6 +125,11 @@ bench-peers *args:
 peers-docs dir:
     python3 bench/peers/report.py --docs {{dir}}
 
+# Where the time of the master goes, under the loads of bench-peers; needs perf
+peers-profile *args:
+    cargo build --release -p fxsrv -p fxsrv-peers
+    python3 bench/peers/profile.py {{args}}
+
 # Half an hour of faults at random under clients of every kind; every request must have its right outcome
 soak *args: build
     FXSRV_BIN={{target}}/release/fxsrv tests/soak/run.py {{args}}
