@@ -119,6 +119,9 @@ class Habits(Store):
                 client.socket.close()
             harness.eventually("the end of the connections", lambda: self.sockets(store) <= at_rest)
             for line in store.log().splitlines()[said:]:
+                if "the limit of open files" in line:
+                    # A warning of the start, which may be read late.
+                    continue
                 self.assertNotRegex(line, r"WARN|ERROR|connection (failed|ended)", "a client's leave is no event")
             with connect() as client:
                 self.assertEqual(len(client.get("f")), 3_000_000)
