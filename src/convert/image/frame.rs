@@ -63,7 +63,8 @@ impl Frame {
             .checked_mul(u64::from(height))
             .and_then(|pixels| pixels.checked_mul((channels.count() * depth.bytes()) as u64));
         let pixels = match bytes {
-            Some(bytes) => zeroed(bytes)?,
+            // Room for a byte more a row, which PNG's filters take.
+            Some(bytes) => zeroed_with_room(bytes, height.into())?,
             None => return Err(no_memory(u64::MAX)),
         };
         Ok(Self { width, height, channels, depth, pixels })
@@ -88,6 +89,13 @@ pub(super) fn zeroed(bytes: u64) -> Result<Vec<u8>, Error> {
     let length = usize::try_from(bytes).map_err(|_| no_memory(bytes))?;
     Vec::<u8>::new().try_reserve_exact(length).map_err(|_| no_memory(bytes))?;
     Ok(vec![0; length])
+}
+
+/// The same with capacity for `room` bytes more.
+pub(super) fn zeroed_with_room(bytes: u64, room: u64) -> Result<Vec<u8>, Error> {
+    let mut all = zeroed(bytes.saturating_add(room))?;
+    all.truncate(usize::try_from(bytes).unwrap_or(0));
+    Ok(all)
 }
 
 pub(super) fn no_memory(bytes: u64) -> Error {

@@ -12,6 +12,7 @@ mod icc;
 mod jpeg;
 mod jpeg_header;
 mod orient;
+mod overlay;
 mod png_chunks;
 mod png_filter;
 mod png_read;
@@ -64,7 +65,7 @@ pub(super) fn convert(
     }
     match target {
         Target::Jpg => jpeg::encode(&frame, &side, options, limits),
-        Target::Png => png_write::encode(&frame, &side, limits),
+        Target::Png => png_write::encode(frame, &side, limits),
         Target::Webp => webp::encode(frame, &side, options, limits),
         Target::Pdf | Target::Text => Err(Error::wrong_type(source, target)),
     }
@@ -88,7 +89,7 @@ fn repack(
     if options.metadata == Metadata::Strip {
         side = SideData::default();
     }
-    png_write::encode_packed(&packed, &side, limits).map(Some)
+    png_write::encode_packed(packed, &side, limits).map(Some)
 }
 
 fn turn(frame: Frame, side: &mut SideData, options: &Options) -> Result<Frame, Error> {

@@ -44,12 +44,11 @@ pub(super) fn adaptive(rows: &[u8], above: &[u8], pixel_bytes: usize, filtered: 
     }
 }
 
-/// Rows as they are, each behind a zero: indices and packed bits gain nothing from filters.
-pub(super) fn unfiltered(rows: &[u8], row_bytes: usize, filtered: &mut [u8]) {
-    for (row, target) in rows.chunks_exact(row_bytes).zip(filtered.chunks_exact_mut(row_bytes + 1))
-    {
-        target[0] = NONE;
-        target[1..].copy_from_slice(row);
+/// A row as it is behind a zero: indices and packed bits gain nothing from filters.
+pub(super) fn unfiltered(row: &[u8], line: &mut [u8]) {
+    if let Some((kind, bytes)) = line.split_first_mut() {
+        *kind = NONE;
+        bytes.copy_from_slice(row);
     }
 }
 

@@ -7,7 +7,7 @@ use png::{
     Transformations,
 };
 
-use super::frame::{Channels, Depth, Frame, zeroed};
+use super::frame::{Channels, Depth, Frame, zeroed_with_room};
 use super::png_chunks::{self, PngHeader};
 use super::png_write::PackedPng;
 use super::side::SideData;
@@ -59,7 +59,7 @@ pub(super) fn decode_packed<'a>(
     let bytes = reader
         .output_buffer_size()
         .ok_or_else(|| Error::malformed("the PNG's rows are longer than memory"))?;
-    let mut rows = zeroed(bytes as u64)?;
+    let mut rows = zeroed_with_room(bytes as u64, header.height.into())?;
     read_rows(&mut reader, &mut rows)?;
     if let Some(palette) = &mut palette {
         // Indices past the palette are black to this decoder, and an error to others.

@@ -2,16 +2,17 @@
 
 use std::borrow::Cow;
 
-use libdeflater::{Adler32, CompressionLvl, Compressor};
-use png::{BitDepth, ColorType, Encoder, EncodingError, Info, Writer};
+use libdeflater::{Adler32, CompressionLvl, Compressor, Crc};
+use png::{BitDepth, ColorType, Encoder, EncodingError, Info};
 
 use super::deflate::Deflater;
-use super::frame::{Channels, Depth, Frame, zeroed};
+use super::frame::{Channels, Depth, Frame, no_memory, zeroed};
+use super::overlay::Overlay;
 use super::png_chunks::XMP_KEYWORD;
 use super::png_filter;
 use super::side::SideData;
 use super::sink::Sink;
-use crate::convert::Error;
+use crate::convert::{Error, ErrorKind};
 use crate::limits::ConvertLimits;
 
 /// libdeflate's level where its time does not matter, or where it alone knows the content.
@@ -39,6 +40,9 @@ const ZLIB_HEADER: [u8; 2] = [0x78, 0x01];
 /// A chunk's length has 31 bits; this is far below, and a power of two.
 const IDAT_BYTES_MAX: usize = 1 << 30;
 
+/// A chunk's length, type and checksum.
+const CHUNK_EXTRA_BYTES: usize = 12;
+
 /// Rows of samples that are packed into bytes, or of palette indices.
 #[derive(Debug)]
 pub(super) struct PackedPng {
@@ -51,9 +55,9 @@ pub(super) struct PackedPng {
     pub(super) transparency: Option<Vec<u8>>,
 }
 
-/// Writes a frame of any channels but `Cmyk`.
+/// Writes a frame of any channels but `Cmyk`, in the memory that it has.
 pub(super) fn encode(
-    frame: &Frame,
+    frame: Frame,
     side: &SideData,
     limits: &ConvertLimits,
 ) -> Result<Vec<u8>, Error> {
@@ -67,80 +71,153 @@ pub(super) fn encode(
         Depth::Eight => BitDepth::Eight,
         Depth::Sixteen => BitDepth::Sixteen,
     };
-    let info = info(frame.width, frame.height, color, depth, side);
+    let around = Surroundings::new(info(frame.width, frame.height, color, depth, side), side)?;
     let small = u64::from(frame.width) * u64::from(frame.height) <= SMALL_PIXELS;
-    if !small && own_is_close(frame)? {
-        return write(info, side, limits, |writer| write_blocks(writer, frame));
+    if !small && own_is_close(&frame)? {
+        return encode_blocks(&around, frame, limits);
     }
-    let stream = deflated(&filtered(&frame.pixels, frame)?, LEVEL)?;
-    write(info, side, limits, |writer| write_stream(writer, &stream))
+    let (row_bytes, pixel_bytes) = (frame.row_bytes(), frame.pixel_bytes());
+    let filtered = filtered_in_place(frame.pixels, row_bytes, |row, above, line| {
+        png_filter::adaptive(row, above, pixel_bytes, line);
+    })?;
+    encode_at_once(&around, filtered, limits)
+}
+
+/// Writes rows in the packing that they have.
+pub(super) fn encode_packed(
+    packed: PackedPng,
+    side: &SideData,
+    limits: &ConvertLimits,
+) -> Result<Vec<u8>, Error> {
+    let mut info = info(packed.width, packed.height, packed.color, packed.depth, side);
+    info.palette = packed.palette.map(Cow::Owned);
+    info.trns = packed.transparency.map(Cow::Owned);
+    let around = Surroundings::new(info, side)?;
+    let row_bytes = packed.rows.len() / packed.height as usize;
+    let filtered = filtered_in_place(packed.rows, row_bytes, |row, _, line| {
+        png_filter::unfiltered(row, line);
+    })?;
+    encode_at_once(&around, filtered, limits)
 }
 
 /// Whether our own deflate comes close to libdeflate's size on a sample of the rows.
 fn own_is_close(frame: &Frame) -> Result<bool, Error> {
     let height = frame.height as usize;
-    let rows = (SAMPLE_BAND_BYTES / frame.row_bytes()).min(height / 16 / SAMPLE_BANDS).max(1);
-    let bands = frame.pixels.chunks_exact(rows * frame.row_bytes());
+    let row_bytes = frame.row_bytes();
+    let rows = (SAMPLE_BAND_BYTES / row_bytes).min(height / 16 / SAMPLE_BANDS).max(1);
+    let bands = frame.pixels.chunks_exact(rows * row_bytes);
     let every = (bands.len() / SAMPLE_BANDS).max(1);
     let sample: Vec<u8> = bands.skip(every / 2).step_by(every).flatten().copied().collect();
-    let filtered = filtered(&sample, frame)?;
+    let mut filtered = vec![0; sample.len() + sample.len() / row_bytes];
+    png_filter::adaptive(&sample, &vec![0; row_bytes], frame.pixel_bytes(), &mut filtered);
     let mut deflater = Deflater::new();
     deflater.block(filtered.len()).copy_from_slice(&filtered);
     let own = deflater.compress(true).len();
-    Ok(own * 100 <= deflated(&filtered, LEVEL)?.len() * LARGER_PERCENT_MAX)
-}
-
-/// Rows of the frame's kind behind their filters, all at once.
-fn filtered(rows: &[u8], frame: &Frame) -> Result<Vec<u8>, Error> {
-    let row_bytes = frame.row_bytes();
-    let mut filtered = zeroed((rows.len() + rows.len() / row_bytes) as u64)?;
-    png_filter::adaptive(rows, &vec![0; row_bytes], frame.pixel_bytes(), &mut filtered);
-    Ok(filtered)
+    Ok(own * 100 <= deflated(&filtered)?.len() * LARGER_PERCENT_MAX)
 }
 
 /// Filters and compresses some rows at a time, each block its own chunk of the file.
-fn write_blocks(writer: &mut Writer<&mut Sink>, frame: &Frame) -> Result<(), EncodingError> {
-    let row_bytes = frame.row_bytes();
-    let block_rows = (BLOCK_BYTES / row_bytes).max(1);
-    let blocks = frame.pixels.chunks(block_rows * row_bytes);
-    let count = blocks.len();
+fn encode_blocks(
+    around: &Surroundings,
+    frame: Frame,
+    limits: &ConvertLimits,
+) -> Result<Vec<u8>, Error> {
+    let (row_bytes, pixel_bytes) = (frame.row_bytes(), frame.pixel_bytes());
+    let total = frame.pixels.len();
+    let block_bytes = (BLOCK_BYTES / row_bytes).max(1) * row_bytes;
     let mut deflater = Deflater::new();
     let mut checksum = Adler32::new();
     let first = vec![0; row_bytes];
-    let mut above = first.as_slice();
-    for (number, rows) in (1..).zip(blocks) {
+    let mut file = Overlay::new(frame.pixels, limits);
+    file.push(around.head())?;
+    for start in (0..total).step_by(block_bytes) {
+        let end = total.min(start + block_bytes);
+        let rows = &file.pixels()[start..end];
+        let above = match start.checked_sub(row_bytes) {
+            Some(above) => &file.pixels()[above..start],
+            None => &first,
+        };
         let filtered = deflater.block(rows.len() + rows.len() / row_bytes);
-        png_filter::adaptive(rows, above, frame.pixel_bytes(), filtered);
+        png_filter::adaptive(rows, above, pixel_bytes, filtered);
         checksum.update(filtered);
-        let stream = deflater.compress(number == count);
-        let mut chunk = Vec::with_capacity(stream.len() + ZLIB_HEADER.len() + 4);
-        if number == 1 {
-            chunk.extend(ZLIB_HEADER);
-        }
-        chunk.extend_from_slice(stream);
-        if number == count {
-            chunk.extend(checksum.sum().to_be_bytes());
-        }
-        writer.write_chunk(png::chunk::IDAT, &chunk)?;
-        above = &rows[rows.len() - row_bytes..];
+        // The last row of a block is the one above the next.
+        file.release(end - row_bytes);
+        let (first, last) = (start == 0, end == total);
+        let header: &[u8] = if first { &ZLIB_HEADER } else { &[] };
+        let sum = checksum.sum().to_be_bytes();
+        let trailer: &[u8] = if last { &sum } else { &[] };
+        let stream = deflater.compress(last);
+        push_chunk(&[header, stream, trailer], |bytes| file.push(bytes))?;
     }
-    Ok(())
+    file.push(around.tail())?;
+    file.finish()
 }
 
-/// Writes rows in the packing that they have.
-pub(super) fn encode_packed(
-    packed: &PackedPng,
-    side: &SideData,
+/// Compresses all rows, which are behind their filters.
+fn encode_at_once(
+    around: &Surroundings,
+    filtered: Vec<u8>,
     limits: &ConvertLimits,
 ) -> Result<Vec<u8>, Error> {
-    let mut info = info(packed.width, packed.height, packed.color, packed.depth, side);
-    info.palette = packed.palette.as_deref().map(Cow::Borrowed);
-    info.trns = packed.transparency.as_deref().map(Cow::Borrowed);
-    let row_bytes = packed.rows.len() / packed.height as usize;
-    let mut filtered = zeroed((packed.rows.len() + packed.height as usize) as u64)?;
-    png_filter::unfiltered(&packed.rows, row_bytes, &mut filtered);
-    let stream = deflated(&filtered, LEVEL)?;
-    write(info, side, limits, |writer| write_stream(writer, &stream))
+    let stream = deflated(&filtered)?;
+    drop(filtered);
+    let chunks = stream.len().div_ceil(IDAT_BYTES_MAX);
+    let bytes = around.bytes.len() + stream.len() + chunks * CHUNK_EXTRA_BYTES;
+    let mut sink = Sink::new(bytes, limits);
+    let mut push = |bytes: &[u8]| if sink.push(bytes) { Ok(()) } else { Err("it did not fit") };
+    let outcome = push(around.head())
+        .and_then(|()| {
+            stream.chunks(IDAT_BYTES_MAX).try_for_each(|part| push_chunk(&[part], &mut push))
+        })
+        .and_then(|()| push(around.tail()));
+    sink.finish("PNG", outcome)
+}
+
+/// An `IDAT` chunk of the parts one after the other.
+fn push_chunk<E>(parts: &[&[u8]], mut push: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    const KIND: &[u8] = b"IDAT";
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
+    let mut checksum = Crc::new();
+    push(&u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes())?;
+    for part in [KIND].iter().chain(parts) {
+        checksum.update(part);
+        push(part)?;
+    }
+    push(&checksum.sum().to_be_bytes())
+}
+
+/// What the file has before its pixels, and behind them.
+struct Surroundings {
+    bytes: Vec<u8>,
+}
+
+impl Surroundings {
+    /// An empty chunk, whose length and checksum are all that it has.
+    const TAIL_BYTES: usize = CHUNK_EXTRA_BYTES;
+
+    fn new(info: Info, side: &SideData) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        let write = || {
+            let mut encoder = Encoder::with_info(&mut bytes, info)?;
+            if let Some(xmp) = side.xmp.as_deref().and_then(|xmp| std::str::from_utf8(xmp).ok()) {
+                encoder.add_itxt_chunk(XMP_KEYWORD.to_owned(), xmp.to_owned())?;
+            }
+            // It ends the file without asking for pixels, which are put in between.
+            encoder.write_header()?.finish()
+        };
+        write().map_err(|error: EncodingError| {
+            Error::new(ErrorKind::Internal, format!("the PNG encoder failed: {error}"))
+        })?;
+        Ok(Self { bytes })
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.bytes[..self.bytes.len() - Self::TAIL_BYTES]
+    }
+
+    fn tail(&self) -> &[u8] {
+        &self.bytes[self.bytes.len() - Self::TAIL_BYTES..]
+    }
 }
 
 fn info<'a>(
@@ -158,35 +235,39 @@ fn info<'a>(
     info
 }
 
-fn write(
-    info: Info,
-    side: &SideData,
-    limits: &ConvertLimits,
-    pixels: impl FnOnce(&mut Writer<&mut Sink>) -> Result<(), EncodingError>,
+/// Puts rows behind their filters, in the memory that they have: from the last one up, each goes to where
+/// nothing is wanted any more. `filter` gets a row, the one above it, and room for the line.
+fn filtered_in_place(
+    mut rows: Vec<u8>,
+    row_bytes: usize,
+    filter: impl Fn(&[u8], &[u8], &mut [u8]),
 ) -> Result<Vec<u8>, Error> {
-    let mut sink = Sink::new(0, limits);
-    let outcome = Encoder::with_info(&mut sink, info).and_then(|mut encoder| {
-        if let Some(xmp) = side.xmp.as_deref().and_then(|xmp| std::str::from_utf8(xmp).ok()) {
-            encoder.add_itxt_chunk(XMP_KEYWORD.to_owned(), xmp.to_owned())?;
-        }
-        let mut writer = encoder.write_header()?;
-        pixels(&mut writer)?;
-        writer.finish()
-    });
-    sink.finish("PNG", outcome)
+    let height = rows.len() / row_bytes;
+    let line_bytes = row_bytes + 1;
+    let total = height * line_bytes;
+    rows.try_reserve_exact(height).map_err(|_| no_memory(total as u64))?;
+    rows.resize(total, 0);
+    let mut line = vec![0; line_bytes];
+    let first = vec![0; row_bytes];
+    for number in (0..height).rev() {
+        let start = number * row_bytes;
+        let above = match start.checked_sub(row_bytes) {
+            Some(above) => &rows[above..start],
+            None => &first,
+        };
+        filter(&rows[start..start + row_bytes], above, &mut line);
+        rows[number * line_bytes..][..line_bytes].copy_from_slice(&line);
+    }
+    Ok(rows)
 }
 
-fn write_stream(writer: &mut Writer<&mut Sink>, stream: &[u8]) -> Result<(), EncodingError> {
-    stream.chunks(IDAT_BYTES_MAX).try_for_each(|part| writer.write_chunk(png::chunk::IDAT, part))
-}
-
-fn deflated(filtered: &[u8], level: i32) -> Result<Vec<u8>, Error> {
-    let level = CompressionLvl::new(level).unwrap_or_default();
-    let mut compressor = Compressor::new(level);
+/// A zlib stream by libdeflate.
+fn deflated(filtered: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default());
     let mut stream = zeroed(compressor.zlib_compress_bound(filtered.len()) as u64)?;
-    let length = compressor.zlib_compress(filtered, &mut stream).map_err(|_| {
-        Error::new(crate::convert::ErrorKind::Internal, "deflate outgrew its bound")
-    })?;
+    let length = compressor
+        .zlib_compress(filtered, &mut stream)
+        .map_err(|_| Error::new(ErrorKind::Internal, "deflate outgrew its bound"))?;
     stream.truncate(length);
     Ok(stream)
 }
@@ -227,7 +308,7 @@ mod tests {
         let limits = ConvertLimits::default();
         for spread in [0, 1, 2, 8, 155] {
             let frame = picture(spread);
-            let file = encode(&frame, &SideData::default(), &limits).unwrap();
+            let file = encode(frame.clone(), &SideData::default(), &limits).unwrap();
             assert_eq!(super::super::png_read::decode(&file, &limits).unwrap().0, frame);
         }
     }

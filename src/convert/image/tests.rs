@@ -42,7 +42,7 @@ fn frame(width: u32, height: u32, channels: Channels, depth: Depth, seed: u32) -
 }
 
 fn png(frame: &Frame, side: &SideData) -> Vec<u8> {
-    png_write::encode(frame, side, &limits()).unwrap()
+    png_write::encode(frame.clone(), side, &limits()).unwrap()
 }
 
 fn plain_png(frame: &Frame) -> Vec<u8> {
@@ -169,7 +169,7 @@ fn packed_png(width: u32, height: u32, bits: u8, indexed: bool, seed: u32) -> Ve
             .then(|| (0..=255_u8).flat_map(|n| [n, 255 - n, n / 2]).take(3 << bits).collect()),
         transparency: indexed.then(|| vec![0, 128]),
     };
-    png_write::encode_packed(&packed, &SideData::default(), &limits()).unwrap()
+    png_write::encode_packed(packed, &SideData::default(), &limits()).unwrap()
 }
 
 /// One small file of each way through the decoders.
