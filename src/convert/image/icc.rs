@@ -36,6 +36,14 @@ impl Channels {
     }
 }
 
+/// Whether `to_srgb` would change a frame of 8 bits and RGB.
+#[cfg(feature = "turbo")]
+pub(super) fn changes_rgb(icc: &[u8]) -> bool {
+    model(icc) == Some(Model::Rgb)
+        && ColorProfile::new_from_slice(icc)
+            .is_ok_and(|profile| profile.color_space == DataColorSpace::Rgb && !is_srgb(&profile))
+}
+
 /// Converts `frame` to sRGB as `icc` describes its numbers. Grey stays grey; CMYK becomes RGB.
 ///
 /// A profile that cannot be used, because it is damaged or of another model than the pixels, changes

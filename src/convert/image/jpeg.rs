@@ -10,10 +10,17 @@ mod codec;
 #[path = "jpeg_turbo.rs"]
 mod codec;
 
+#[cfg(feature = "turbo")]
+use ::image::metadata::Orientation;
+
 use super::frame::{Frame, check_side, no_memory};
+#[cfg(feature = "turbo")]
+use super::icc::{self, Model};
 use super::jpeg_header::{self, JpegHeader, broken_off};
 use super::side::{EXIF_PREFIX, SideData};
 use crate::convert::{Error, Options, Quality};
+#[cfg(feature = "turbo")]
+use crate::convert::{Metadata, Orient};
 use crate::limits::ConvertLimits;
 
 pub(super) const CODEC: &str = codec::NAME;
@@ -47,6 +54,30 @@ pub(super) fn decode<'a>(
         decode_without_end(input, &header)?
     };
     Ok((frame, header.side))
+}
+
+/// JPEG to JPEG as it is stored, without pixels in between. `None` where the pixels are needed: to be turned or
+/// to get other colours, or because the file has broken off.
+#[cfg(feature = "turbo")]
+pub(super) fn recode(
+    input: &[u8],
+    options: &Options,
+    limits: &ConvertLimits,
+) -> Result<Option<Vec<u8>>, Error> {
+    let header = jpeg_header::read(input, limits)?;
+    let strip = options.metadata == Metadata::Strip;
+    let turned =
+        options.orient == Orient::Auto && header.side.orientation() != Orientation::NoTransforms;
+    let recoloured = header.side.icc.as_deref().is_some_and(|icc| {
+        if strip { icc::changes_rgb(icc) } else { icc::model(icc) != Some(Model::Rgb) }
+    });
+    if turned || recoloured || !header.ended || header.components != 3 {
+        return Ok(None);
+    }
+    let quality = options.quality.map_or(QUALITY_DEFAULT, Quality::value);
+    let Some(file) = codec::recode(input, &header, quality, limits)? else { return Ok(None) };
+    let side = if strip { SideData::default() } else { header.side };
+    with_side_data(file, &side, limits).map(Some)
 }
 
 /// A file without its end marker is whole if its pixels do not depend on what comes after it.
@@ -84,7 +115,14 @@ pub(super) fn encode(
 ) -> Result<Vec<u8>, Error> {
     check_side("JPEG", frame, SIDE_MAX)?;
     let quality = options.quality.map_or(QUALITY_DEFAULT, Quality::value);
-    let mut file = codec::encode(frame, quality, limits)?;
+    with_side_data(codec::encode(frame, quality, limits)?, side, limits)
+}
+
+fn with_side_data(
+    mut file: Vec<u8>,
+    side: &SideData,
+    limits: &ConvertLimits,
+) -> Result<Vec<u8>, Error> {
     let segments = side_segments(side);
     if !segments.is_empty() {
         let total = (file.len() + segments.len()) as u64;
@@ -154,5 +192,72 @@ mod tests {
             let kind = error.map(|error| error.kind);
             assert_eq!(kind, Some(ErrorKind::Malformed), "without {missing} bytes");
         }
+    }
+
+    /// Waves in three colours, so that each plane has its own.
+    #[cfg(feature = "turbo")]
+    fn waves(width: u32, height: u32) -> Frame {
+        let mut frame = Frame::new(width, height, Channels::Rgb, Depth::Eight).unwrap();
+        for (at, pixel) in (0..).zip(frame.pixels.as_chunks_mut::<3>().0) {
+            let (x, y) = (at % width, at / width);
+            *pixel = [x * 3, y * 2, x + y].map(|value| (100 + value % 120).to_le_bytes()[0]);
+        }
+        frame
+    }
+
+    #[cfg(feature = "turbo")]
+    #[test]
+    fn what_is_recoded_is_what_pixels_would_have_made_of_it() {
+        let limits = ConvertLimits::default();
+        let low = Options { quality: Quality::new(60), ..Options::default() };
+        for (width, height) in [(64, 48), (33, 17), (1, 1), (2, 31), (500, 3)] {
+            let frame = waves(width, height);
+            let file = encode(&frame, &SideData::default(), &Options::default(), &limits).unwrap();
+            let recoded = recode(&file, &low, &limits).unwrap().unwrap();
+            let (pixels, _) = decode(&file, &limits).unwrap();
+            let over_pixels = encode(&pixels, &SideData::default(), &low, &limits).unwrap();
+            let [one, other] =
+                [&recoded, &over_pixels].map(|file| decode(file, &limits).unwrap().0);
+            assert_eq!((one.width, one.height), (width, height));
+            let far = one.pixels.iter().zip(&other.pixels).map(|(a, b)| a.abs_diff(*b));
+            let mean = far.map(u64::from).sum::<u64>() as f64 / one.pixels.len() as f64;
+            assert!(mean < 4.0, "{width} x {height}: {mean} apart on average");
+            assert_eq!(recode(&file, &low, &limits).unwrap().unwrap(), recoded);
+        }
+    }
+
+    #[cfg(feature = "turbo")]
+    #[test]
+    fn what_needs_its_pixels_is_not_recoded() {
+        let limits = ConvertLimits::default();
+        let options = Options::default();
+        let whole =
+            |frame: &Frame, side: &SideData| encode(frame, side, &options, &limits).unwrap();
+        let recode = |file: &[u8]| recode(file, &options, &limits).unwrap();
+        let file = whole(&waves(40, 40), &SideData::default());
+        assert!(recode(&file).is_some());
+        assert!(recode(&file[..file.len() - 2]).is_none(), "it lacks its end");
+        let grey = Frame::new(8, 8, Channels::Grey, Depth::Eight).unwrap();
+        assert!(recode(&whole(&grey, &SideData::default())).is_none());
+        // TIFF header, one entry: orientation, one number, 6.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        let turned = SideData { exif: Some(exif.into()), ..SideData::default() };
+        let turned = whole(&waves(40, 40), &turned);
+        assert!(recode(&turned).is_none());
+        let keep = Options { orient: Orient::Keep, ..Options::default() };
+        assert!(super::recode(&turned, &keep, &limits).unwrap().is_some());
+        let profile = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+        let wide = SideData { icc: Some(profile.into()), ..SideData::default() };
+        assert!(recode(&whole(&waves(40, 40), &wide)).is_none());
+        // Colours at full width and height.
+        let image = turbojpeg::Image {
+            pixels: waves(40, 40).pixels,
+            width: 40,
+            pitch: 120,
+            height: 40,
+            format: turbojpeg::PixelFormat::RGB,
+        };
+        let full = turbojpeg::compress(image.as_deref(), 75, turbojpeg::Subsamp::None).unwrap();
+        assert!(recode(&full).is_none());
     }
 }

@@ -52,6 +52,12 @@ pub(super) fn convert(
     {
         return Ok(file);
     }
+    #[cfg(feature = "turbo")]
+    if (source, target) == (SourceType::Jpg, Target::Jpg)
+        && let Some(file) = jpeg::recode(input, options, limits)?
+    {
+        return Ok(file);
+    }
     let (frame, mut side) = match source {
         SourceType::Jpg => jpeg::decode(input, limits),
         SourceType::Png => png_read::decode(input, limits),
