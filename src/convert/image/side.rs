@@ -38,18 +38,23 @@ impl SideData<'_> {
 
     /// EXIF decides; XMP is asked where EXIF says nothing.
     pub(super) fn orientation(&self) -> Orientation {
-        let exif = self.exif.as_deref().and_then(Orientation::from_exif_chunk);
+        let exif = || {
+            let exif = self.exif.as_deref()?;
+            Orientation::from_exif(exif[exif_orientation_at(exif)?])
+        };
         let xmp = || {
             let xmp = self.xmp.as_deref()?;
             Orientation::from_exif(xmp[xmp_orientation_at(xmp)?].wrapping_sub(b'0'))
         };
-        exif.or_else(xmp).unwrap_or(Orientation::NoTransforms)
+        exif().or_else(xmp).unwrap_or(Orientation::NoTransforms)
     }
 
     /// Says "upright" from now on: the pixels were turned.
     pub(super) fn set_upright(&mut self) {
-        if let Some(exif) = &mut self.exif {
-            let _ = Orientation::remove_from_exif_chunk(exif.to_mut());
+        if let Some(exif) = &mut self.exif
+            && let Some(at) = exif_orientation_at(exif)
+        {
+            exif.to_mut()[at] = 1;
         }
         if let Some(xmp) = &mut self.xmp
             && let Some(at) = xmp_orientation_at(xmp)
@@ -62,6 +67,33 @@ impl SideData<'_> {
 /// An EXIF block without the prefix that some writers put before the TIFF header.
 pub(super) fn tiff_part(exif: &[u8]) -> &[u8] {
     exif.strip_prefix(EXIF_PREFIX).unwrap_or(exif)
+}
+
+/// Where the lowest byte of the orientation stands: TIFF 6.0, section 2, tag 274 of the first directory.
+/// It is to be a SHORT, and some cameras write another integer, which readers take as well.
+fn exif_orientation_at(exif: &[u8]) -> Option<usize> {
+    let little = match exif.first_chunk()? {
+        b"II*\0" => true,
+        b"MM\0*" => false,
+        _ => return None,
+    };
+    let number = |at: usize, bytes: usize| {
+        let digits = exif.get(at..at.checked_add(bytes)?)?.iter();
+        let append = |value: usize, &byte: &u8| value << 8 | usize::from(byte);
+        Some(if little { digits.rev().fold(0, append) } else { digits.fold(0, append) })
+    };
+    let directory = number(4, 4)?;
+    let mut entries = (0..number(directory, 2)?).map(|entry| directory + 2 + 12 * entry);
+    let entry = entries.find(|&entry| number(entry, 2) == Some(0x112))?;
+    let bytes = match number(entry + 2, 2)? {
+        1 | 6 => 1,
+        3 | 8 => 2,
+        4 | 9 => 4,
+        _ => return None,
+    };
+    // What is no orientation is not one whose lowest byte happens to be.
+    let at = entry + 8;
+    (number(at, bytes)? <= 8).then(|| if little { at } else { at + bytes - 1 })
 }
 
 /// Where the digit of `tiff:Orientation` stands, written as an attribute or as an element.
@@ -105,6 +137,36 @@ pub(super) mod tests {
         assert_eq!(side.orientation(), Orientation::Rotate270);
         side.set_upright();
         assert_eq!(side.orientation(), Orientation::NoTransforms);
+    }
+
+    #[test]
+    fn an_orientation_may_be_any_integer_in_either_order_of_bytes() {
+        let little = |kind, value: [u8; 4]| {
+            let entry = [[0x12, 1, kind, 0, 1, 0, 0, 0].as_slice(), &value].concat();
+            [b"II*\0\x08\0\0\0\x01\0".as_slice(), &entry, &[0; 4]].concat()
+        };
+        let big = |kind, value: [u8; 4]| {
+            let entry = [[1, 0x12, 0, kind, 0, 0, 0, 1].as_slice(), &value].concat();
+            [b"MM\0*\0\0\0\x08\0\x01".as_slice(), &entry, &[0; 4]].concat()
+        };
+        for exif in [
+            little(3, [6, 0, 0, 0]),
+            little(9, [6, 0, 0, 0]),
+            little(1, [6, 0, 0, 0]),
+            big(3, [0, 6, 0, 0]),
+            big(4, [0, 0, 0, 6]),
+        ] {
+            let mut side = SideData { exif: Some(exif.into()), ..SideData::default() };
+            assert_eq!(side.orientation(), Orientation::Rotate90);
+            side.set_upright();
+            assert_eq!(side.orientation(), Orientation::NoTransforms);
+        }
+        for exif in [little(5, [6, 0, 0, 0]), little(4, [6, 0, 1, 0]), big(3, [6, 0, 0, 0])] {
+            for length in 0..=exif.len() {
+                let side = SideData { exif: Some(exif[..length].into()), ..SideData::default() };
+                assert_eq!(side.orientation(), Orientation::NoTransforms);
+            }
+        }
     }
 
     #[test]
