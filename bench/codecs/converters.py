@@ -34,6 +34,7 @@ class Converter:
     def __init__(self, name: str, command: list[str]):
         self.name = name
         self.command = command
+        self.timeout_s = TIMEOUT_S
         self.start()
 
     def start(self) -> None:
@@ -46,7 +47,7 @@ class Converter:
         try:
             self.process.stdin.write("\t".join(request) + "\n")
             self.process.stdin.flush()
-            ready, _, _ = select.select([self.process.stdout], [], [], TIMEOUT_S)
+            ready, _, _ = select.select([self.process.stdout], [], [], self.timeout_s)
             line = self.process.stdout.readline() if ready else ""
         except BrokenPipeError:
             ready, line = True, ""
@@ -54,7 +55,7 @@ class Converter:
             self.process.kill()
             status = self.process.wait()
             self.start()
-            why = f"the process ended with status {status}" if ready else f"no answer in {TIMEOUT_S} s"
+            why = f"the process ended with status {status}" if ready else f"no answer in {self.timeout_s} s"
             return Answer(False, 0, 0.0, 0.0, why)
         fields = line.rstrip("\n").split("\t")
         cpu_ms, peak_mib = int(fields[2]) / 1e6, int(fields[3]) / 1024

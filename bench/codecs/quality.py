@@ -1,11 +1,13 @@
 """How far pictures are from each other."""
 
+import io
 import math
 from pathlib import Path
 
-from PIL import Image, ImageChops, ImageMath, ImageOps, ImageStat
+from PIL import Image, ImageChops, ImageCms, ImageMath, ImageOps, ImageStat
 
-Image.MAX_IMAGE_PIXELS = None
+# Twice as many are refused: what a header alone can claim would take all memory.
+Image.MAX_IMAGE_PIXELS = 100_000_000
 
 # What is printed for equal pictures, whose PSNR is infinite.
 EXACT = 99.0
@@ -14,11 +16,23 @@ EXACT = 99.0
 def upright(path: Path) -> Image.Image:
     """The picture as it is looked at: turned by its EXIF, in 8 bits of sRGB or RGBA, alpha laid over white."""
     picture = ImageOps.exif_transpose(Image.open(path))
+    profile = picture.info.get("icc_profile")
     if picture.mode.startswith("I"):
         picture = eight_bits(picture)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return in_srgb(picture, profile)
+
+
+def in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """The colours that the numbers stand for; the numbers themselves where the profile is damaged or of other channels."""
+    if profile and picture.mode in ("RGB", "L", "CMYK"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass
     return picture.convert("RGB")
 
 

@@ -14,7 +14,8 @@ from xml.sax.saxutils import escape
 def pillow(target: str, data: bytes) -> bytes:
     from PIL import Image, ImageOps
 
-    Image.MAX_IMAGE_PIXELS = None
+    # Twice as many are refused: what a header alone can claim would take all memory.
+    Image.MAX_IMAGE_PIXELS = 100_000_000
     picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     if target == "jpg" and picture.mode not in ("RGB", "L"):
         if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:

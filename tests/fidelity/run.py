@@ -1,6 +1,6 @@
 """Runs every file of a folder through us and through the reference tools, and names each file where we are worse.
 
-    just fidelity FOLDER [--install] [--limit N]
+    just fidelity FOLDER [--install] [--limit N] [--jobs N] [--without pdfplumber]
 
 Pictures are held against Pillow: outcome, dimensions after orientation, PSNR of a lossless result against Pillow's decode,
 and how much worse than Pillow's own our lossy results are. PDFs are held against pdftotext: outcome and word F1, beside the
@@ -9,6 +9,7 @@ F1 of pdfplumber. Texts go to PDF and back. Writes results/fidelity/<date>.md an
 
 import argparse
 import collections
+import concurrent.futures
 import datetime
 import json
 import re
@@ -26,26 +27,41 @@ import summary
 # Below this a picture that both decode was decoded differently.
 LOSSLESS_DB_MIN = 45.0
 
+# Marks of direction that pdftotext puts around right-to-left text: no part of a word.
+MARKS = dict.fromkeys([0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
+# pdfplumber takes minutes for some documents; one that takes longer than this has failed.
+REFERENCE_TIMEOUT_S = 60
+
 
 def main() -> None:
     args = parse_args()
     python = converters.python_for_references(args.install, converters.target_folder() / "codecs-venv")
-    ours = converters.ours("fxsrv", args.ours or converters.build(args.features))
-    references = {
-        name: converters.reference(name, python)
+    binary = args.ours or converters.build(args.features)
+    names = [
+        name
         for name, module in (("pillow", "PIL"), ("pdfplumber", "pdfplumber"))
-        if converters.has_module(python, module)
-    }
+        if name not in args.without and converters.has_module(python, module)
+    ]
     files = sorted(path for path in args.folder.rglob("*") if path.is_file())[: args.limit]
     rows = []
-    with tempfile.TemporaryDirectory(prefix="fxsrv-fidelity-") as folder:
-        for number, path in enumerate(files, 1):
-            row = look(path, ours, references, Path(folder))
+    with concurrent.futures.ProcessPoolExecutor(args.jobs, initializer=begin, initargs=(binary, python, names)) as pool:
+        for number, (path, row) in enumerate(zip(files, pool.map(look, files)), 1):
             if row:
                 rows.append({"file": str(path.relative_to(args.folder)), **row})
             if number % 50 == 0:
                 print(f"{number} of {len(files)}", file=sys.stderr, flush=True)
     write_results(rows, args.out)
+
+
+def begin(binary: Path, python: str, names: list[str]) -> None:
+    """Starts the converters of one of the processes that share the files."""
+    global OURS, REFERENCES, FOLDER
+    OURS = converters.ours("fxsrv", binary)
+    REFERENCES = {name: converters.reference(name, python) for name in names}
+    for reference in REFERENCES.values():
+        reference.timeout_s = REFERENCE_TIMEOUT_S
+    FOLDER = tempfile.TemporaryDirectory(prefix="fxsrv-fidelity-")
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,12 +70,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--ours", type=Path, help="a build of examples/convert_loop.rs; made here if not given")
     parser.add_argument("--features", default="", help="features for that build, as in turbo")
     parser.add_argument("--install", action="store_true", help="install references into target/codecs-venv first")
+    parser.add_argument("--jobs", type=int, default=1, help="files that are looked at at once")
+    parser.add_argument("--without", action="append", default=[], help="a reference to leave out, as in pdfplumber")
     parser.add_argument("--limit", type=int, help="only the first N files")
     parser.add_argument("--out", type=Path, default=converters.ROOT / "results" / "fidelity")
     return parser.parse_args()
 
 
-def look(path: Path, ours, references: dict, folder: Path) -> dict | None:
+def look(path: Path) -> dict | None:
+    ours, references, folder = OURS, REFERENCES, Path(FOLDER.name)
     start = path.read_bytes()[:1024]
     if start.startswith((b"\xff\xd8", b"\x89PNG")) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
         return picture(path, ours, references, folder)
@@ -85,14 +104,20 @@ def picture(path: Path, ours, references: dict, folder: Path) -> dict:
             if not answer.ok:
                 entry["error"] = answer.message[:160]
             elif source:
-                made = quality.upright(result)
-                entry["size"] = list(made.size)
-                entry["psnr"] = quality.psnr_of(source, made)
-                entry["ssim"] = quality.ssim_of(source, made)
+                entry |= beside(source, result)
     if source:
         row["size"] = list(source.size)
     row["worse"] = picture_worse(row, source is not None)
     return row
+
+
+def beside(source, result: Path) -> dict:
+    """What a result is beside the picture that it was made of."""
+    try:
+        made = quality.upright(result)
+    except Exception as error:  # whatever Pillow throws, at times at its own results
+        return {"size": None, "psnr": None, "ssim": None, "unreadable": type(error).__name__}
+    return {"size": list(made.size), "psnr": quality.psnr_of(source, made), "ssim": quality.ssim_of(source, made)}
 
 
 def picture_worse(row: dict, pillow_reads: bool) -> list[str]:
@@ -100,12 +125,14 @@ def picture_worse(row: dict, pillow_reads: bool) -> list[str]:
     for target, mine in row["ours"].items():
         theirs = row["pillow"][target]
         if not mine["ok"]:
-            if pillow_reads:
+            if pillow_reads and theirs["ok"]:
                 worse.append(f"{target}: Pillow reads it, we refuse: {mine['error']}")
             continue
         if not pillow_reads:
             continue
-        if mine["psnr"] is None:
+        if "unreadable" in mine:
+            worse.append(f"{target}: Pillow cannot read it: {mine['unreadable']}")
+        elif mine["psnr"] is None:
             worse.append(f"{target}: {mine['size']} pixels, Pillow has {row['size']}")
         elif target == "png" and mine["psnr"] < LOSSLESS_DB_MIN:
             worse.append(f"png: {mine['psnr']:.1f} dB from Pillow's decode")
@@ -169,7 +196,7 @@ def pdftotext(path: Path) -> str | None:
 
 
 def word_f1(truth: str, got: str) -> float:
-    return bag_f1(truth.split(), got.split())
+    return bag_f1(truth.translate(MARKS).split(), got.translate(MARKS).split())
 
 
 def letter_f1(truth: str, got: str) -> float:
