@@ -4,6 +4,7 @@
 //! Must never: do I/O, know of sockets or of the wire, panic on what a file contains on purpose, or
 //! take memory from a number in a header before it is held against [`ConvertLimits`].
 
+mod bidi;
 mod detect;
 mod error;
 mod estimate;

@@ -1,9 +1,56 @@
-//! What an annotation shows: its normal appearance, fitted into its rectangle.
+//! What an annotation shows: its normal appearance, fitted into its rectangle; or, of a form's field that has
+//! none, its value.
 
 use lopdf::Dictionary;
 
 use super::file::{File, Node};
+use super::marked::text_string;
 use super::matrix::Matrix;
+
+/// Fields above fields; real forms have two or three.
+const PARENTS_MAX: usize = 16;
+/// The largest size that readers choose for the text of a field, and the share of its height.
+const FIELD_SIZE_MAX: f64 = 12.0;
+const FIELD_SIZE: f64 = 0.7;
+const LEADING: f64 = 1.2;
+
+/// The value of a field of text or of a choice.
+pub(super) struct Value {
+    text: String,
+    left: f64,
+    top: f64,
+    pub(super) size: f64,
+}
+
+impl Value {
+    /// Its lines with the places where they begin.
+    pub(super) fn lines(&self) -> impl Iterator<Item = ((f64, f64), &str)> {
+        let lines = self.text.split(['\r', '\n']).filter(|line| !line.trim().is_empty());
+        (1..).zip(lines).map(|(number, line)| {
+            ((self.left, self.top - f64::from(number) * LEADING * self.size), line.trim())
+        })
+    }
+}
+
+/// What the field that `dict` is a widget of holds.
+pub(super) fn value(file: &File<'_>, dict: &Dictionary) -> Option<Value> {
+    let inherited = |key: &[u8]| {
+        let mut field = Some(dict);
+        for _ in 0..PARENTS_MAX {
+            if let Some(object) = file.entry(field?, key) {
+                return Some(object);
+            }
+            field = file.dict(field?, b"Parent");
+        }
+        None
+    };
+    if !matches!(inherited(b"FT")?.as_name(), Ok(b"Tx" | b"Ch")) {
+        return None;
+    }
+    let text = text_string(inherited(b"V")?.as_str().ok()?);
+    let [(left, _), (bottom, top)] = corners(&file.numbers(dict, b"Rect")?)?;
+    Some(Value { text, left, top, size: (FIELD_SIZE * (top - bottom)).min(FIELD_SIZE_MAX) })
+}
 
 /// The form that an annotation draws and the matrix from the form's space to the page's.
 pub(super) fn appearance<'f>(

@@ -304,9 +304,23 @@ impl<'f, 'a> Reader<'f, 'a> {
             if let Some((node, matrix)) = super::annotation::appearance(self.file, dict) {
                 self.start(page.upright);
                 self.form(node, matrix)?;
+            } else if let Some(value) = super::annotation::value(self.file, dict) {
+                self.show_value(&value, page.upright);
             }
         }
         Ok(())
+    }
+
+    /// Shows the value of a field as a reader would draw it: from its upper left corner on.
+    fn show_value(&mut self, value: &super::annotation::Value, upright: Matrix) {
+        let scale = upright.a.hypot(upright.b);
+        let Some(run) = Run::new(upright.a, upright.b, value.size * scale) else { return };
+        for ((x, y), line) in value.lines() {
+            let end = x + 0.5 * value.size * line.chars().count() as f64;
+            let (from, to) = (upright.apply(x, y), upright.apply(end, y));
+            self.page.finish();
+            self.page.glyph(&run, from, to, false, |out| out.push_str(line));
+        }
     }
 
     fn begin_marked(&mut self, call: &Call<'_>) {
@@ -330,71 +344,93 @@ impl<'f, 'a> Reader<'f, 'a> {
 
     fn end_marked(&mut self) {
         if let Some((run, from, to, text)) = self.marked.close() {
-            self.page
-                .glyph(&run, from, to, |out| out.push_str(text.trim_matches(char::is_control)));
+            let text = text.trim_matches(char::is_control);
+            self.page.glyph(&run, from, to, false, |out| out.push_str(text));
         }
     }
 
     fn show_operands(&mut self, call: &Call<'_>) {
         let Some(font) = self.state.font.clone() else { return };
-        let vertical = font.vertical;
+        let line = Line::new(&self.state, &self.text, &font);
+        let mut moved = 0.0;
         for operand in call.operands {
             match *operand {
-                Operand::Str(from, to) => self.show(&font, &call.strings[from..to]),
+                Operand::Str(from, to) => {
+                    moved = self.show(&font, &line, moved, &call.strings[from..to]);
+                }
                 Operand::Number(kern) => {
-                    let by = -kern / 1000.0 * self.state.size;
-                    if vertical {
-                        self.text.move_by(0.0, by);
-                    } else {
-                        self.text.move_by(by * self.state.stretch, 0.0);
-                    }
+                    moved -= kern / 1000.0 * self.state.size * line.stretch;
                 }
                 _ => {}
             }
-        }
-    }
-
-    fn show(&mut self, font: &Font, string: &[u8]) {
-        let state = &self.state;
-        // From text space to the page; strings move along its x axis, or down its y axis.
-        let space = self.text.matrix.then(&state.ctm);
-        let (dx, dy) = if font.vertical {
-            (-space.c, -space.d)
-        } else {
-            (space.a * state.stretch, space.b * state.stretch)
-        };
-        let sign = state.size.signum();
-        let height = state.size.abs() * font.height * space.c.hypot(space.d);
-        let run = Run::new(dx * sign, dy * sign, height);
-        let (x, y) = space.apply(0.0, state.rise);
-        let at = |moved: f64| {
-            let (ax, ay) = if font.vertical { (space.c, space.d) } else { (space.a, space.b) };
-            (x + ax * moved, y + ay * moved)
-        };
-        let mut moved = 0.0;
-        let mut rest = string;
-        while let Some(glyph) = font.next_glyph(&mut rest) {
-            let spacing = state.char_space + if glyph.is_space { state.word_space } else { 0.0 };
-            let (own, all) = if font.vertical {
-                (-state.size, -state.size + spacing)
-            } else {
-                let own = glyph.width * state.size * state.stretch;
-                (own, own + spacing * state.stretch)
-            };
-            if let Some(run) = &run
-                && self.marked.shows(run, at(moved), at(moved + own))
-            {
-                self.page.glyph(run, at(moved), at(moved + own), |out| {
-                    font.push_text(glyph.code, out);
-                });
-            }
-            moved += all;
         }
         if font.vertical {
             self.text.move_by(0.0, moved);
         } else {
             self.text.move_by(moved, 0.0);
         }
+    }
+
+    /// Shows a string that begins `moved` behind the start of `line`; how far behind it the string ends.
+    fn show(&mut self, font: &Font, line: &Line, mut moved: f64, string: &[u8]) -> f64 {
+        let state = &self.state;
+        let mut rest = string;
+        let mut joined = false;
+        while let Some(glyph) = font.next_glyph(&mut rest) {
+            let spacing = state.char_space + if glyph.is_space { state.word_space } else { 0.0 };
+            let own = if font.vertical { -state.size } else { glyph.width * state.size };
+            let (from, end) = (moved, moved + own * line.stretch);
+            moved = end + spacing * line.stretch;
+            let Some(run) = &line.run else { continue };
+            let (from, to) = (line.at(from), line.at(end));
+            joined = self.marked.shows(run, from, to)
+                && self.page.glyph(run, from, to, joined, |out| {
+                    font.push_text(glyph.code, out);
+                })
+                && line.is_tight(spacing);
+        }
+        moved
+    }
+}
+
+/// Where the strings of one operator run over the page.
+#[derive(Debug)]
+struct Line {
+    start: (f64, f64),
+    /// On the page, for a step of 1 in text space along the strings.
+    step: (f64, f64),
+    /// Horizontal scaling, which vertical strings do not know.
+    stretch: f64,
+    /// `None` where nothing of them can be seen.
+    run: Option<Run>,
+    /// What `step` is along the direction of `run`.
+    step_along: f64,
+}
+
+impl Line {
+    fn new(state: &State, text: &Text, font: &Font) -> Self {
+        // From text space to the page; strings move along its x axis, or down its y axis.
+        let space = text.matrix.then(&state.ctm);
+        let (step, stretch, forward) = if font.vertical {
+            ((space.c, space.d), 1.0, -1.0)
+        } else {
+            ((space.a, space.b), state.stretch, state.stretch)
+        };
+        let forward = forward * state.size.signum();
+        let height = state.size.abs() * font.height * space.c.hypot(space.d);
+        let run = Run::new(step.0 * forward, step.1 * forward, height);
+        let step_along = run.as_ref().map_or(0.0, |run| run.along(step));
+        Self { start: space.apply(0.0, state.rise), step, stretch, run, step_along }
+    }
+
+    fn at(&self, moved: f64) -> (f64, f64) {
+        (self.start.0 + self.step.0 * moved, self.start.1 + self.step.1 * moved)
+    }
+
+    /// Whether glyphs with that spacing between them are of one word.
+    fn is_tight(&self, spacing: f64) -> bool {
+        let gap = spacing * self.stretch * self.step_along;
+        self.run.as_ref().is_some_and(|run| run.is_tight(gap))
     }
 }
 

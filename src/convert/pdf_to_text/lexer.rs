@@ -173,8 +173,16 @@ impl<'a> Lexer<'a> {
         let start = strings.len();
         self.pos += 1;
         let mut depth = 1_u32;
-        while let Some(&byte) = self.data.get(self.pos) {
-            self.pos += 1;
+        loop {
+            let rest = self.data.get(self.pos..).unwrap_or_default();
+            let plain = |&&byte: &&u8| !matches!(byte, b'(' | b')' | b'\\' | b'\r');
+            let run = rest.iter().take_while(plain).count();
+            strings.extend_from_slice(&rest[..run]);
+            let Some(&byte) = rest.get(run) else {
+                self.pos = self.data.len();
+                break;
+            };
+            self.pos += run + 1;
             match byte {
                 b'(' => depth += 1,
                 b')' => {

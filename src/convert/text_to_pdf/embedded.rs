@@ -11,12 +11,11 @@ use subsetter::GlyphRemapper;
 use ttf_parser::GlyphId;
 
 use super::{
-    bidi,
     document::PdfFile,
     font_file::{Entry, FontFile},
     typeface::{Glyph, Typeface, font_name, push_escaped},
 };
-use crate::convert::{Error, FontData};
+use crate::convert::{Error, FontData, bidi};
 
 /// Licence: assets/fonts/DejaVuSans-LICENSE.txt.
 static DEJAVU_SANS: &[u8] = include_bytes!("../../../assets/fonts/DejaVuSans.ttf");

@@ -11,7 +11,6 @@ use std::io::Write as _;
 use unicode_linebreak::linebreaks;
 
 use super::{
-    bidi,
     document::PdfFile,
     flow,
     frame::Frame,
@@ -19,7 +18,7 @@ use super::{
     lines::{End, Lines},
     typeface::{Glyph, TabStops, Typeface},
 };
-use crate::convert::Error;
+use crate::convert::{Error, bidi};
 
 /// Characters of one line on a page. Some readers take strings of at most 32,767 bytes (PDF
 /// 32000-1, annex C), and a code takes 4 at most (two bytes, both escaped). Only characters without

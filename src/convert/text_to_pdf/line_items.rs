@@ -2,10 +2,8 @@
 
 use std::io::Write as _;
 
-use super::{
-    bidi,
-    typeface::{Glyph, TabStops, Typeface, font_name},
-};
+use super::typeface::{Glyph, TabStops, Typeface, font_name};
+use crate::convert::bidi;
 
 /// The characters of a line with their places.
 #[derive(Default)]

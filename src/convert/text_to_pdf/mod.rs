@@ -14,7 +14,6 @@
 //! - A character that no font has is an empty box, and reads back as what it is. How many there are is
 //!   said in the document information ([`notice`]).
 
-mod bidi;
 mod decode;
 mod document;
 mod embedded;
@@ -60,7 +59,7 @@ pub(super) fn convert(
         lay_out(&text, options.pdf_layout, Layout::new(frame, Helvetica, file, false))
     } else {
         let face = Embedded::new(fonts)?;
-        let bidi = text.chars().any(bidi::turns);
+        let bidi = text.chars().any(super::bidi::turns);
         lay_out(&text, options.pdf_layout, Layout::new(frame, face, file, bidi))
     }
 }

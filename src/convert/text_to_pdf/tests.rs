@@ -254,7 +254,7 @@ fn character() -> impl Strategy<Value = char> {
         1 => range('\u{1f600}', '\u{1f64f}'),
         1 => prop::sample::select(vec!['\n', '\t', '\r', '\u{c}', '\u{2028}', '\0', '\u{1b}']),
     ]
-    .prop_filter("marks that turn the direction", |c| !super::bidi::turns(*c))
+    .prop_filter("marks that turn the direction", |c| !crate::convert::bidi::turns(*c))
 }
 
 proptest! {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use lopdf::{Dictionary, Object};
 
+use super::encodings::usual_glyph;
 use super::{CMap, Font, GlyphMap, Kind, embedded, program, to_unicode};
 use crate::convert::Error;
 use crate::convert::pdf_to_text::file::{File, number};
@@ -12,8 +13,21 @@ use crate::convert::pdf_to_text::file::{File, number};
 #[derive(Debug)]
 pub(crate) struct Codes {
     scheme: Scheme,
-    /// Text by glyph number, from the embedded font.
-    by_glyph: HashMap<u16, char>,
+    /// What identifiers mean where nothing else says so.
+    meaning: Meaning,
+}
+
+/// What an identifier of a font without `ToUnicode` is.
+#[derive(Debug)]
+enum Meaning {
+    /// Nothing that is known: the font has a `ToUnicode`, or a charset of its own.
+    Unknown,
+    /// A glyph of the embedded font, which has a map of its own from characters.
+    Glyph(HashMap<u16, char>),
+    /// A glyph in the order that most TrueType fonts have.
+    UsualGlyph,
+    /// A character: what is left to assume, and what some producers write.
+    Character,
 }
 
 #[derive(Debug)]
@@ -41,15 +55,16 @@ pub(super) fn load(file: &File<'_>, dict: &Dictionary) -> Result<Font, Error> {
     if let Some(unicode) = to_unicode(file, dict)? {
         text = unicode.text;
     }
-    let by_glyph = match descendant {
-        Some(font) if text.is_empty() => embedded_characters(file, font)?,
-        _ => HashMap::new(),
+    let widths = descendant.map(|font| widths(file, font)).unwrap_or_default();
+    let meaning = match descendant {
+        Some(font) if text.is_empty() => meaning(file, font, &widths)?,
+        _ => Meaning::Unknown,
     };
     let default = descendant.and_then(|font| number(file.entry(font, b"DW")?));
     Ok(Font {
-        kind: Kind::Composite(Codes { scheme, by_glyph }),
+        kind: Kind::Composite(Codes { scheme, meaning }),
         text,
-        widths: descendant.map(|font| widths(file, font)).unwrap_or_default(),
+        widths,
         default_width: default.unwrap_or(1000.0) as f32,
         scale: 0.001,
         height: 1.0,
@@ -129,8 +144,14 @@ impl Codes {
                 );
             }
             Scheme::Identity | Scheme::Embedded(_) => {
-                let glyph = u16::try_from(self.cid(code)).ok();
-                out.extend(glyph.and_then(|glyph| self.by_glyph.get(&glyph)));
+                let cid = u16::try_from(self.cid(code)).ok();
+                let character = cid.and_then(|cid| match &self.meaning {
+                    Meaning::Unknown => None,
+                    Meaning::Glyph(characters) => characters.get(&cid).copied(),
+                    Meaning::UsualGlyph => usual_glyph(cid),
+                    Meaning::Character => char::from_u32(cid.into()),
+                });
+                out.extend(character.filter(|character| !character.is_control()));
             }
         }
         out.len() > before
@@ -173,16 +194,40 @@ fn lead_bytes(charset: &'static encoding_rs::Encoding, first: u8) -> usize {
     if single { 1 } else { 2 }
 }
 
-/// Characters by glyph number, where identifiers are glyph numbers.
-fn embedded_characters(file: &File<'_>, font: &Dictionary) -> Result<HashMap<u16, char>, Error> {
-    let identity = !matches!(font.get(b"CIDToGIDMap"), Ok(Object::Reference(_)));
-    match program(file, file.dict(font, b"FontDescriptor"))? {
-        Some((b"FontFile2", data)) if identity => Ok(embedded::glyph_characters(&data)),
+/// What the identifiers of `font`, which has no `ToUnicode`, stand for.
+fn meaning(file: &File<'_>, font: &Dictionary, widths: &[f32]) -> Result<Meaning, Error> {
+    let characters = match program(file, file.dict(font, b"FontDescriptor"))? {
+        Some((b"FontFile2", data)) => embedded::glyph_characters(&data),
         Some((b"FontFile3", data)) if data.starts_with(b"OTTO") => {
-            Ok(embedded::glyph_characters(&data))
+            embedded::glyph_characters(&data)
         }
-        _ => Ok(HashMap::new()),
+        _ => HashMap::new(),
+    };
+    if !characters.is_empty() {
+        let map = font.get(b"CIDToGIDMap").ok().and_then(|object| file.stream(object));
+        return Ok(Meaning::Glyph(match map {
+            Some(node) => by_identifier(&characters, &file.decode(node)?.unwrap_or_default()),
+            None => characters,
+        }));
     }
+    // Identifiers of a collection for Chinese, Japanese or Korean would need its table.
+    let ordering = file.dict(font, b"CIDSystemInfo").and_then(|info| file.entry(info, b"Ordering"));
+    let ordering = ordering.and_then(|ordering| ordering.as_str().ok()).unwrap_or_default();
+    if !matches!(ordering, b"" | b"Identity" | b"UCS") {
+        return Ok(Meaning::Unknown);
+    }
+    // There are glyphs among the first of a font, but no characters.
+    let glyphs = widths.iter().take(0x20).any(|width| !width.is_nan());
+    Ok(if glyphs { Meaning::UsualGlyph } else { Meaning::Character })
+}
+
+/// Characters by identifier; `map` has a glyph for each, in two bytes.
+fn by_identifier(characters: &HashMap<u16, char>, map: &[u8]) -> HashMap<u16, char> {
+    let glyphs = map.as_chunks::<2>().0.iter().map(|bytes| u16::from_be_bytes(*bytes));
+    (0..=u16::MAX)
+        .zip(glyphs)
+        .filter_map(|(identifier, glyph)| Some((identifier, *characters.get(&glyph)?)))
+        .collect()
 }
 
 /// The /W array: `first [w w w]` and `first last w`.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::glyph_map::GlyphMap;
-use super::glyph_names;
+use super::glyph_names::{self, Numbers};
 use crate::convert::pdf_to_text::lexer::{Lexer, Token, find};
 
 /// The built-in encoding of a Type 1 font: the `dup code /name put` lines of its clear text part.
@@ -23,9 +23,8 @@ pub(crate) fn type1_encoding(program: &[u8], map: &mut GlyphMap) {
             Token::Int(value) => code = u32::try_from(value).ok(),
             Token::Name(name) => {
                 text.clear();
-                if let Some(code) = code.take().filter(|&code| code < 256)
-                    && glyph_names::push_text(name, &mut text)
-                {
+                if let Some(code) = code.take().filter(|&code| code < 256) {
+                    glyph_names::push_encoded(name, code, Numbers::Decimal, &mut text);
                     map.set(code, &text);
                 }
             }
@@ -41,10 +40,10 @@ pub(crate) fn cff_encoding(program: &[u8], map: &mut GlyphMap) {
     for code in 0..=255_u8 {
         let name = table.glyph_index(code).and_then(|glyph| table.glyph_name(glyph));
         text.clear();
-        if let Some(name) = name
-            && glyph_names::push_text(name.as_bytes(), &mut text)
-        {
-            map.set(u32::from(code), &text);
+        if let Some(name) = name {
+            let code = u32::from(code);
+            glyph_names::push_encoded(name.as_bytes(), code, Numbers::Decimal, &mut text);
+            map.set(code, &text);
         }
     }
 }

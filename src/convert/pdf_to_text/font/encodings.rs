@@ -44,6 +44,8 @@ impl Base {
                 _ => ascii().or_else(|| from(STANDARD_HIGH, 0xa1)),
             },
             Self::WinAnsi => match code {
+                // Codes without a character are bullets, by a note of the annex.
+                0x7f => Some('•'),
                 0x80..=0x9f => from(WIN_ANSI_HIGH, 0x80),
                 0xa0 => Some(' '),
                 0xad => Some('-'),
@@ -63,6 +65,16 @@ impl Base {
                 map.set_char(u32::from(code), character);
             }
         }
+    }
+}
+
+/// The glyph of that number in the order that TrueType fonts for Macintosh have, and those of Windows from
+/// it: an empty one, two controls, ASCII, then the upper half of `MacRoman`.
+pub(crate) fn usual_glyph(glyph: u16) -> Option<char> {
+    match u8::try_from(glyph).ok()? {
+        ascii @ 3..=97 => Some(char::from(ascii + 29)),
+        high @ 98..=225 => Base::MacRoman.character(high + 30),
+        _ => None,
     }
 }
 
@@ -115,6 +127,8 @@ mod tests {
         assert_eq!(Base::MacRoman.character(0xca), Some(' '));
         assert_eq!(Base::MacRoman.character(0xf0), None);
         assert_eq!(Base::Symbol.character(b'~'), Some('∼'));
+        assert_eq!([3, 57, 97, 98, 225].map(usual_glyph), [' ', 'V', '~', 'Ä', 'ˇ'].map(Some));
+        assert_eq!([0, 2, 226, 4000].map(usual_glyph), [None; 4]);
         assert_eq!(Base::Symbol.character(b'a'), Some('α'));
         assert_eq!(Base::Symbol.character(0xfe), Some('⎭'));
         assert_eq!(Base::Symbol.character(0xe5), Some('∑'));

@@ -57,6 +57,10 @@ impl GlyphMap {
     /// Appends the text of `code`; `false` where there is none.
     pub(crate) fn push(&self, code: u32, out: &mut String) -> bool {
         let value = self.table.get(code as usize).copied().unwrap_or(0);
+        if (0x20..0x7f).contains(&value) {
+            out.push(char::from(value as u8));
+            return true;
+        }
         if value & POOLED == 0 {
             let character = char::from_u32(value).filter(|&character| character != '\0');
             out.extend(character);

@@ -25,6 +25,55 @@ pub(crate) fn push_text(name: &[u8], out: &mut String) -> bool {
     out.len() > before
 }
 
+/// How an encoding writes numbers where names only number the glyphs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// `a65`.
+    Decimal,
+    /// `G41`.
+    Hexadecimal,
+    /// In no way that others know.
+    OfCodes,
+}
+
+/// Appends what a glyph of an encoding stands for: what its name says, or the number in a name that only
+/// numbers glyphs, or else its code. That is what other readers make of such fonts, bitmaps of old TeX
+/// files above all, whose codes are mostly near to Latin-1. Nothing for `.notdef`.
+pub(crate) fn push_encoded(name: &[u8], code: u32, numbers: Numbers, out: &mut String) {
+    if name == b".notdef" || push_text(name, out) {
+        return;
+    }
+    let value = number(name, numbers).unwrap_or(code);
+    out.extend(char::from_u32(value).filter(|character| !character.is_control()));
+}
+
+/// Whether a name that says nothing is two hexadecimal digits of which one is a letter, behind a letter or alone.
+pub(crate) fn is_in_hex(name: &[u8]) -> bool {
+    let digits = match name {
+        [first, digits @ ..] if digits.len() == 2 && first.is_ascii_alphabetic() => digits,
+        digits if digits.len() == 2 => digits,
+        _ => return false,
+    };
+    digits.iter().all(u8::is_ascii_hexdigit)
+        && digits.iter().any(u8::is_ascii_alphabetic)
+        && !push_text(name, &mut String::new())
+}
+
+/// The number behind up to two letters, or of two digits behind one.
+fn number(name: &[u8], numbers: Numbers) -> Option<u32> {
+    let name = std::str::from_utf8(name).ok().filter(|name| name.is_ascii())?;
+    let digits = name.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+    let plain = digits.bytes().all(|digit| digit.is_ascii_digit());
+    match numbers {
+        Numbers::OfCodes => None,
+        Numbers::Hexadecimal if (2..=3).contains(&name.len()) => {
+            u32::from_str_radix(&name[name.len() - 2..], 16).ok()
+        }
+        _ if name.len() - digits.len() > 2 || !plain => None,
+        _ => digits.parse().ok(),
+    }
+}
+
 fn push_listed(name: &str, out: &mut String) -> bool {
     static LINES: OnceLock<Vec<(&'static str, &'static str)>> = OnceLock::new();
     if name.len() == 1 && name.as_bytes()[0].is_ascii_alphabetic() {
@@ -80,6 +129,32 @@ mod tests {
         assert_eq!(text("one.oldstyle"), "1");
         assert_eq!(text(".notdef"), "");
         assert_eq!(text("g123"), "");
+    }
+
+    #[test]
+    fn names_that_say_nothing_leave_their_code() {
+        use Numbers::{Decimal, Hexadecimal, OfCodes};
+        for (name, code, numbers, text) in [
+            ("a233", 7, Decimal, "é"),
+            ("eacute", 65, Decimal, "é"),
+            ("eacute", 65, OfCodes, "é"),
+            ("D0", 108, OfCodes, "l"),
+            ("CP", 97, Hexadecimal, "a"),
+            ("G41", 1, Hexadecimal, "A"),
+            ("G41", 1, Decimal, ")"),
+            ("41", 1, Decimal, ")"),
+            ("cid65", 66, Decimal, "B"),
+            ("99999999999", 66, Decimal, "B"),
+            (".notdef", 66, Decimal, ""),
+            ("a10", 200, Decimal, ""),
+        ] {
+            let mut out = String::new();
+            push_encoded(name.as_bytes(), code, numbers, &mut out);
+            assert_eq!(out, text, "{name}");
+        }
+        let in_hex =
+            ["GA0", "1f", "G41", "G1a0", "ff", "ae"].map(|name| is_in_hex(name.as_bytes()));
+        assert_eq!(in_hex, [true, true, false, false, false, false]);
     }
 
     #[test]

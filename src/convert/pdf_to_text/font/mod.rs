@@ -118,15 +118,26 @@ fn program(file: &File<'_>, descriptor: Option<&Dictionary>) -> Result<Option<Pr
 }
 
 /// Scale and height of a Type 3 font, whose widths are in glyph space.
+///
+/// The height is that of its box. Where there is none, or one that cannot be, it is what the widths say: letters are about
+/// half as wide as their font is high.
 fn type3_scale(file: &File<'_>, dict: &Dictionary) -> (f64, f64) {
     let matrix = file.numbers(dict, b"FontMatrix").and_then(|values| Matrix::from_slice(&values));
     let matrix = matrix.unwrap_or(Matrix { a: 0.001, d: 0.001, ..Matrix::IDENTITY });
+    let scale = if matrix.a == 0.0 { matrix.b.abs() } else { matrix.a.abs() };
     let bounds = file.numbers(dict, b"FontBBox").unwrap_or_default();
     let height = match *bounds {
         [_, low, _, high, ..] => (high - low).abs() * matrix.d.hypot(matrix.c),
         _ => 0.0,
     };
-    // A box of zeros, or one that cannot be: as tall as any other font.
-    let scale = if matrix.a == 0.0 { matrix.b.abs() } else { matrix.a.abs() };
-    (scale, if (0.1..=4.0).contains(&height) { height } else { 1.0 })
+    if (0.1..=4.0).contains(&height) {
+        return (scale, height);
+    }
+    let mut widths = file.numbers(dict, b"Widths").unwrap_or_default();
+    widths.retain(|width| *width > 0.0 && width.is_finite());
+    widths.sort_by(f64::total_cmp);
+    let height = widths.get(widths.len() / 2).map_or(0.0, |width| 2.0 * width * scale);
+    // Most fonts without a box are of a size as any other.
+    let usual = !height.is_finite() || (0.1..=4.0).contains(&height) || height == 0.0;
+    (scale, if usual { 1.0 } else { height })
 }

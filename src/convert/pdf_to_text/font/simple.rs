@@ -3,6 +3,7 @@
 use lopdf::{Dictionary, Object};
 
 use super::encodings::Base;
+use super::glyph_names::Numbers;
 use super::{
     Font, GlyphMap, Kind, embedded, glyph_names, program, to_unicode, type3_scale, widths,
 };
@@ -16,11 +17,11 @@ pub(super) fn load(file: &File<'_>, dict: &Dictionary) -> Result<Font, Error> {
     let mut text = GlyphMap::default();
     let unicode = to_unicode(file, dict)?;
     base_encoding(file, dict, descriptor, &mut text)?;
-    if let Some(encoding) = file.dict(dict, b"Encoding") {
-        differences(file, encoding, &mut text);
-    }
     let name = file.name(dict, b"BaseFont").unwrap_or_default();
     let type3 = file.name(dict, b"Subtype") == Some(b"Type3");
+    if let Some(encoding) = file.dict(dict, b"Encoding") {
+        differences(file, encoding, type3, &mut text);
+    }
     let (scale, height) = if type3 { type3_scale(file, dict) } else { (0.001, 1.0) };
     let (table, default_width) = match stated_widths(file, dict) {
         Some(table) => {
@@ -90,18 +91,25 @@ fn base_encoding(
     Ok(())
 }
 
-fn differences(file: &File<'_>, encoding: &Dictionary, text: &mut GlyphMap) {
+/// Names of a Type 3 font number its glyphs in ways of its maker, and its codes are what is left of its text.
+fn differences(file: &File<'_>, encoding: &Dictionary, type3: bool, text: &mut GlyphMap) {
     let array = file.entry(encoding, b"Differences").and_then(|array| array.as_array().ok());
+    let items = || array.into_iter().flatten().map(|item| file.resolve(item));
+    let in_hex = || items().any(|item| item.as_name().is_ok_and(glyph_names::is_in_hex));
+    let numbers = match type3 {
+        true => Numbers::OfCodes,
+        false if in_hex() => Numbers::Hexadecimal,
+        false => Numbers::Decimal,
+    };
     let (mut code, mut character) = (0_u32, String::new());
-    for item in array.into_iter().flatten() {
-        match file.resolve(item) {
+    for item in items() {
+        match item {
             Object::Name(name) => {
                 if code < 256 {
                     character.clear();
-                    let known = glyph_names::push_text(name, &mut character)
-                        || push_numbered(name, code, &mut character);
-                    // A name that says nothing (`.notdef`, `g17`) takes the base's meaning away.
-                    text.set(code, if known { &character } else { "" });
+                    glyph_names::push_encoded(name, code, numbers, &mut character);
+                    // A name that says nothing takes the base's meaning away.
+                    text.set(code, &character);
                 }
                 code = code.saturating_add(1);
             }
@@ -111,16 +119,6 @@ fn differences(file: &File<'_>, encoding: &Dictionary, text: &mut GlyphMap) {
             }
         }
     }
-}
-
-/// Names that only number the glyphs (`a65`, `C0065`, `g65`, `cid_65`): where the number is the code
-/// itself, and prints, such names mostly keep ASCII.
-fn push_numbered(name: &[u8], code: u32, out: &mut String) -> bool {
-    let Ok(name) = std::str::from_utf8(name) else { return false };
-    let digits = name.trim_start_matches(|letter: char| !letter.is_ascii_digit());
-    let hit = digits.parse().is_ok_and(|value: u32| value == code) && (32..127).contains(&code);
-    out.extend(char::from_u32(code).filter(|_| hit));
-    hit
 }
 
 fn stated_widths(file: &File<'_>, dict: &Dictionary) -> Option<Vec<f32>> {

@@ -1,11 +1,15 @@
 //! Pieces of lines: words that follow one another on a baseline without a wide gap.
 
 use super::words::{PageText, WORD_GAP, Word};
+use crate::convert::bidi;
 
 /// A wider gap, of the font size, parts two pieces: it may be the space between columns.
 const PIECE_GAP: f64 = 1.5;
 /// Baselines closer than this share of the font size are one line: superscripts stay in theirs.
 const SAME_LINE: f64 = 0.5;
+/// A word may begin this far, in font sizes, before the end of the one before it: the raised A of LaTeX's
+/// logo lies above the arm of its L.
+const OVERLAP_MAX: f64 = 0.5;
 /// Letters set apart for emphasis: a gap above this multiple of the least one parts words.
 const SPACED_LETTERS: f64 = 1.3;
 /// Letters further apart than this, in font sizes, stand alone.
@@ -58,9 +62,8 @@ impl Piece {
         }
     }
 
-    /// Appends the text of the piece.
+    /// Appends the text of the piece from left to right.
     pub(super) fn write(&self, page: &PageText, out: &mut String) {
-        let begin = out.len();
         let threshold = self.threshold(page);
         let mut last: Option<&Word> = None;
         for &at in &self.words {
@@ -74,9 +77,6 @@ impl Piece {
             }
             out.push_str(page.text_of(at));
             last = Some(word);
-        }
-        if out[begin..].chars().any(is_right_to_left) {
-            reorder(out, begin);
         }
     }
 
@@ -112,7 +112,7 @@ pub(super) fn build(page: &PageText, indices: &[usize]) -> Vec<Piece> {
 fn follows(piece: &Piece, last_end: f64, word: &Word) -> bool {
     let size = piece.size.max(word.size);
     let gap = word.start - last_end;
-    piece.takes(word.base, word.size) && gap < PIECE_GAP * size && gap > -0.3 * size
+    piece.takes(word.base, word.size) && gap < PIECE_GAP * size && gap > -OVERLAP_MAX * size
 }
 
 /// Joins pieces that lie side by side but were not shown one after the other.
@@ -146,35 +146,15 @@ fn join(page: &PageText, mut pieces: Vec<Piece>) -> Vec<Piece> {
 fn adjoins(left: &Piece, right: &Piece) -> bool {
     let gap = right.start - left.end;
     let size = left.size.max(right.size);
-    left.takes(right.base, right.size) && gap > -0.3 * size && gap < size
+    left.takes(right.base, right.size) && gap > -OVERLAP_MAX * size && gap < size
 }
 
-fn is_right_to_left(character: char) -> bool {
-    matches!(character, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}')
-}
-
-/// Turns a line that was laid out from left to right into reading order: words of right-to-left
-/// letters are reversed, and so is the order of their runs. Where they are most of the line, it is read
-/// from its right end, and runs of other words keep their order within.
-fn reorder(out: &mut String, begin: usize) {
-    let line = out.split_off(begin);
-    let mut letters = [0_usize; 2];
-    for letter in line.chars().filter(|letter| letter.is_alphabetic()) {
-        letters[usize::from(is_right_to_left(letter))] += 1;
+/// Turns what `out` has from `begin` on, as it stands on a page, into the order in which it is read.
+pub(super) fn put_in_order(out: &mut String, begin: usize) {
+    let line = &out[begin..];
+    if !line.is_ascii() && line.chars().any(bidi::turns) {
+        let line = bidi::read_order(line);
+        out.truncate(begin);
+        out.push_str(&line);
     }
-    let runs_right_to_left = letters[1] > letters[0];
-    let words: Vec<&str> = line.split(' ').collect();
-    let turns = |word: &str| word.chars().any(is_right_to_left);
-    let mut runs: Vec<Vec<String>> = Vec::new();
-    for run in words.chunk_by(|left, right| turns(left) == turns(right)) {
-        runs.push(if turns(run[0]) {
-            run.iter().rev().map(|word| word.chars().rev().collect()).collect()
-        } else {
-            run.iter().map(|&word| word.to_owned()).collect()
-        });
-    }
-    if runs_right_to_left {
-        runs.reverse();
-    }
-    out.push_str(&runs.concat().join(" "));
 }

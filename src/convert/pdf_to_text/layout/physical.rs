@@ -1,6 +1,6 @@
 //! Text as it lies on the page: positions become columns of characters.
 
-use super::lines::Piece;
+use super::lines::{Piece, put_in_order};
 use super::words::PageText;
 
 /// More columns than this would be blank paper: a page of 8 pt text has about 200.
@@ -46,6 +46,7 @@ fn write_row(
         (column..target).for_each(|_| out.push(' '));
         text.clear();
         piece.write(page, text);
+        put_in_order(text, 0);
         out.push_str(text);
         column = target + text.chars().count();
     }

@@ -1,6 +1,6 @@
 //! Reading order: the page is cut along its white space, columns before rows.
 
-use super::lines::Piece;
+use super::lines::{Piece, put_in_order};
 use super::words::PageText;
 
 /// White space between columns is at least this wide, in font sizes.
@@ -72,6 +72,7 @@ impl Writer<'_, '_> {
                 }
                 piece.write(self.page, self.out);
             }
+            put_in_order(self.out, line_start);
             if !parted && let Some(end) = before_hyphen(self.out, line_start) {
                 self.out.replace_range(end..line_start, "");
             }
