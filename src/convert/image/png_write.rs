@@ -18,17 +18,25 @@ use crate::limits::ConvertLimits;
 /// libdeflate's level where its time does not matter, or where it alone knows the content.
 const LEVEL: i32 = 5;
 
-/// Pixels up to which a picture is left to libdeflate: a few milliseconds at most.
-const SMALL_PIXELS: u64 = 128 * 128;
+/// Pixels up to which a picture is small: libdeflate takes a few milliseconds, and some tens.
+const TINY_PIXELS: u64 = 128 * 128;
+const SMALL_PIXELS: u64 = 1024 * 1024;
 
 /// How much larger than libdeflate's a result may be, in percent of it. Our deflate looks for fewer
-/// repetitions, which dithered and patterned pictures consist of: there, libdeflate's time is well
+/// repetitions, which drawings and patterns consist of: there, libdeflate's time is well
 /// spent. A sample shows more than the whole, where repetitions from before the sample are found too.
 const LARGER_PERCENT_MAX: usize = 118;
+/// The same of drawings, by their size: libdeflate takes three times as long for a large one.
+const LARGER_PERCENT_MAX_SMALL: usize = 105;
+const LARGER_PERCENT_MAX_LARGE: usize = 150;
 
-/// Both are tried on bands of rows: 4, of a 64th of the picture or 16 KiB, which takes 1.5 ms at most.
+/// A photograph or noise is left with more of its bytes than this by our deflate, in percent, and hardly less by any.
+const DRAWING_PERCENT_MAX: usize = 40;
+
+/// All are tried on bands of rows: 4, of a 64th of the picture or so many bytes at most.
 const SAMPLE_BANDS: usize = 4;
 const SAMPLE_BAND_BYTES: usize = 16 * 1024;
+const SAMPLE_BAND_BYTES_DRAWING: usize = 48 * 1024;
 
 /// Filtered rows that are compressed at once: large enough that the codes of a block cost nothing,
 /// small enough to stay in the second cache.
@@ -72,14 +80,17 @@ pub(super) fn encode(
         Depth::Sixteen => BitDepth::Sixteen,
     };
     let around = Surroundings::new(info(frame.width, frame.height, color, depth, side), side)?;
-    let small = u64::from(frame.width) * u64::from(frame.height) <= SMALL_PIXELS;
-    if !small && own_is_close(&frame)? {
-        return encode_blocks(&around, frame, limits);
-    }
+    let packing = packing(&frame)?;
     let (row_bytes, pixel_bytes) = (frame.row_bytes(), frame.pixel_bytes());
-    let filtered = filtered_in_place(frame.pixels, row_bytes, |row, above, line| {
-        png_filter::adaptive(row, above, pixel_bytes, line);
-    })?;
+    let filtered = match packing {
+        Packing::Blocks => return encode_blocks(&around, frame, limits),
+        Packing::Filtered => filtered_in_place(frame.pixels, row_bytes, |row, above, line| {
+            png_filter::adaptive(row, above, pixel_bytes, line);
+        }),
+        Packing::Plain => filtered_in_place(frame.pixels, row_bytes, |row, _, line| {
+            png_filter::unfiltered(row, line);
+        }),
+    }?;
     encode_at_once(&around, filtered, limits)
 }
 
@@ -100,20 +111,79 @@ pub(super) fn encode_packed(
     encode_at_once(&around, filtered, limits)
 }
 
-/// Whether our own deflate comes close to libdeflate's size on a sample of the rows.
-fn own_is_close(frame: &Frame) -> Result<bool, Error> {
+/// How rows are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    /// Filtered, by our own deflate, some at a time.
+    Blocks,
+    /// Filtered, by libdeflate.
+    Filtered,
+    /// As they are, by libdeflate: shapes and letters repeat in themselves, and less in what a filter leaves.
+    Plain,
+}
+
+/// The packing that is the smallest, as far as its time is worth it.
+fn packing(frame: &Frame) -> Result<Packing, Error> {
+    let pixels = u64::from(frame.width) * u64::from(frame.height);
+    if pixels <= TINY_PIXELS {
+        return by_libdeflate(&frame.pixels, frame).map(|(packing, _)| packing);
+    }
+    let rows = bands(frame, SAMPLE_BAND_BYTES);
+    let lines = filtered(&rows, frame);
+    let own = own_bytes(&lines);
+    if own * 100 > rows.len() * DRAWING_PERCENT_MAX {
+        let close = own * 100 <= deflated(&lines)?.len() * LARGER_PERCENT_MAX;
+        return Ok(if close { Packing::Blocks } else { Packing::Filtered });
+    }
+    let rows = bands(frame, SAMPLE_BAND_BYTES_DRAWING);
+    let (packing, bytes) = by_libdeflate(&rows, frame)?;
+    let small = pixels <= SMALL_PIXELS;
+    let percent_max = if small { LARGER_PERCENT_MAX_SMALL } else { LARGER_PERCENT_MAX_LARGE };
+    let close = own_bytes(&filtered(&rows, frame)) * 100 <= bytes * percent_max;
+    Ok(if close { Packing::Blocks } else { packing })
+}
+
+/// Which way libdeflate makes less of the rows, and how much that is.
+fn by_libdeflate(rows: &[u8], frame: &Frame) -> Result<(Packing, usize), Error> {
+    let plain = deflated(&unfiltered(rows, frame))?.len();
+    let filtered = deflated(&filtered(rows, frame))?.len();
+    let is_plain = plain < filtered;
+    Ok(if is_plain { (Packing::Plain, plain) } else { (Packing::Filtered, filtered) })
+}
+
+/// Some rows of the picture, evenly over it.
+fn bands(frame: &Frame, band_bytes: usize) -> Vec<u8> {
     let height = frame.height as usize;
     let row_bytes = frame.row_bytes();
-    let rows = (SAMPLE_BAND_BYTES / row_bytes).min(height / 16 / SAMPLE_BANDS).max(1);
+    let rows = (band_bytes / row_bytes).min(height / 16 / SAMPLE_BANDS).max(1);
     let bands = frame.pixels.chunks_exact(rows * row_bytes);
     let every = (bands.len() / SAMPLE_BANDS).max(1);
-    let sample: Vec<u8> = bands.skip(every / 2).step_by(every).flatten().copied().collect();
-    let mut filtered = vec![0; sample.len() + sample.len() / row_bytes];
-    png_filter::adaptive(&sample, &vec![0; row_bytes], frame.pixel_bytes(), &mut filtered);
+    bands.skip(every / 2).step_by(every).flatten().copied().collect()
+}
+
+/// Rows behind their filters.
+fn filtered(rows: &[u8], frame: &Frame) -> Vec<u8> {
+    let row_bytes = frame.row_bytes();
+    let mut lines = vec![0; rows.len() + rows.len() / row_bytes];
+    png_filter::adaptive(rows, &vec![0; row_bytes], frame.pixel_bytes(), &mut lines);
+    lines
+}
+
+/// Rows behind none.
+fn unfiltered(rows: &[u8], frame: &Frame) -> Vec<u8> {
+    let row_bytes = frame.row_bytes();
+    let mut lines = vec![0; rows.len() + rows.len() / row_bytes];
+    for (row, line) in rows.chunks_exact(row_bytes).zip(lines.chunks_exact_mut(row_bytes + 1)) {
+        png_filter::unfiltered(row, line);
+    }
+    lines
+}
+
+/// What our own deflate makes of filtered rows.
+fn own_bytes(filtered: &[u8]) -> usize {
     let mut deflater = Deflater::new();
-    deflater.block(filtered.len()).copy_from_slice(&filtered);
-    let own = deflater.compress(true).len();
-    Ok(own * 100 <= deflated(&filtered)?.len() * LARGER_PERCENT_MAX)
+    deflater.block(filtered.len()).copy_from_slice(filtered);
+    deflater.compress(true).len()
 }
 
 /// Filters and compresses some rows at a time, each block its own chunk of the file.
@@ -299,8 +369,28 @@ mod tests {
             let piece = tile.pixels[row * 131 + x / 7 * 17] % 8;
             *byte = tile.pixels[usize::from(piece) * 7 + x % 7];
         }
-        assert!(!own_is_close(&tiles).unwrap());
-        assert!(own_is_close(&tile).unwrap());
+        assert_ne!(packing(&tiles).unwrap(), Packing::Blocks);
+        assert_eq!(packing(&tile).unwrap(), Packing::Blocks);
+    }
+
+    #[test]
+    fn letters_are_left_as_they_are_and_gradients_are_not() {
+        // The same few shapes over and over, which differ within, on white.
+        let shape = picture(155);
+        let mut letters = picture(0);
+        let row_bytes = letters.row_bytes();
+        for (at, byte) in letters.pixels.iter_mut().enumerate() {
+            let (y, x) = (at / row_bytes, at % row_bytes);
+            let letter = (x / 24 + y / 12 * 7) % 5;
+            let inside = x % 24 < 18 && y % 12 < 8;
+            *byte = if inside { shape.pixels[letter * 300 + y % 12 * 18 + x % 24] } else { 255 };
+        }
+        assert_eq!(packing(&letters).unwrap(), Packing::Plain);
+        let mut gradient = picture(0);
+        for (at, byte) in gradient.pixels.iter_mut().enumerate() {
+            *byte = u8::try_from((at / row_bytes + at % row_bytes / 3) * 255 / 700).unwrap();
+        }
+        assert_ne!(packing(&gradient).unwrap(), Packing::Plain);
     }
 
     #[test]
