@@ -27,7 +27,9 @@ def upright(path: Path) -> Image.Image:
 
 def in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     """The colours that the numbers stand for; the numbers themselves where the profile is damaged or of other channels."""
-    if profile and picture.mode in ("RGB", "L", "CMYK"):
+    if picture.mode not in ("RGB", "L", "CMYK"):
+        picture = picture.convert("RGB")
+    if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
