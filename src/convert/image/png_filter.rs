@@ -10,42 +10,54 @@ const UP: u8 = 2;
 const AVERAGE: u8 = 3;
 const PAETH: u8 = 4;
 
-/// Filters each row by the type whose residuals are smallest, as the format's authors advise. `above`
-/// is the row before the first one, zeros where there is none. The result has the type's byte before
-/// each row.
-pub(super) fn adaptive(rows: &[u8], above: &[u8], pixel_bytes: usize, filtered: &mut [u8]) {
-    let row_bytes = above.len();
-    let mut candidate = vec![0; row_bytes];
-    let mut above = above;
-    for (row, target) in rows.chunks_exact(row_bytes).zip(filtered.chunks_exact_mut(row_bytes + 1))
-    {
-        let Some((kind, best)) = target.split_first_mut() else { continue };
-        if row == above {
-            *kind = UP;
-            best.fill(0);
-            continue;
-        }
-        *kind = NONE;
-        best.copy_from_slice(row);
-        let mut least = residual_sum(row);
-        for filter in [SUB, UP, AVERAGE, PAETH] {
-            if least == 0 {
-                break;
+/// Filters each row by the type whose residuals are smallest, as the format's authors advise.
+#[derive(Debug)]
+pub(super) struct Adaptive {
+    pixel_bytes: usize,
+    candidate: Vec<u8>,
+}
+
+impl Adaptive {
+    pub(super) fn new(row_bytes: usize, pixel_bytes: usize) -> Self {
+        Self { pixel_bytes, candidate: vec![0; row_bytes] }
+    }
+
+    /// Puts `rows` behind their filters into `filtered`, which has the type's byte before each row. `above`
+    /// is the row before the first one, zeros where there is none.
+    pub(super) fn filter(&mut self, rows: &[u8], above: &[u8], filtered: &mut [u8]) {
+        let row_bytes = above.len();
+        let candidate = self.candidate.as_mut_slice();
+        let mut above = above;
+        let lines = filtered.chunks_exact_mut(row_bytes + 1);
+        for (row, target) in rows.chunks_exact(row_bytes).zip(lines) {
+            let Some((kind, best)) = target.split_first_mut() else { continue };
+            if row == above {
+                *kind = UP;
+                best.fill(0);
+                continue;
             }
-            apply(filter, row, above, pixel_bytes, &mut candidate);
-            let sum = residual_sum(&candidate);
-            if sum < least {
-                least = sum;
-                *kind = filter;
-                best.copy_from_slice(&candidate);
+            *kind = NONE;
+            best.copy_from_slice(row);
+            let mut least = residual_sum(row);
+            for filter in [SUB, UP, AVERAGE, PAETH] {
+                if least == 0 {
+                    break;
+                }
+                apply(filter, row, above, self.pixel_bytes, candidate);
+                let sum = residual_sum(candidate);
+                if sum < least {
+                    least = sum;
+                    *kind = filter;
+                    best.copy_from_slice(candidate);
+                }
             }
+            above = row;
         }
-        above = row;
     }
 }
 
 /// A row as it is behind a zero: indices and packed bits gain nothing from filters.
-pub(super) fn unfiltered(row: &[u8], line: &mut [u8]) {
+pub(super) fn plain_line(row: &[u8], line: &mut [u8]) {
     if let Some((kind, bytes)) = line.split_first_mut() {
         *kind = NONE;
         bytes.copy_from_slice(row);
@@ -173,7 +185,7 @@ mod tests {
                 .map(|at| seed[at % 16].wrapping_mul(seed[at / 16 % 16] | 1))
                 .collect();
             let mut filtered = vec![0; (row_bytes + 1) * height];
-            adaptive(&rows, &vec![0; row_bytes], pixel_bytes, &mut filtered);
+            Adaptive::new(row_bytes, pixel_bytes).filter(&rows, &vec![0; row_bytes], &mut filtered);
             prop_assert_eq!(unfilter(&filtered, row_bytes, pixel_bytes), rows);
         }
     }

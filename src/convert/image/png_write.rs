@@ -9,7 +9,7 @@ use super::deflate::Deflater;
 use super::frame::{Channels, Depth, Frame, no_memory, zeroed};
 use super::overlay::Overlay;
 use super::png_chunks::XMP_KEYWORD;
-use super::png_filter;
+use super::png_filter::{Adaptive, plain_line};
 use super::side::SideData;
 use super::sink::Sink;
 use crate::convert::{Error, ErrorKind};
@@ -82,13 +82,14 @@ pub(super) fn encode(
     let around = Surroundings::new(info(frame.width, frame.height, color, depth, side), side)?;
     let packing = packing(&frame)?;
     let (row_bytes, pixel_bytes) = (frame.row_bytes(), frame.pixel_bytes());
+    let mut filter = Adaptive::new(row_bytes, pixel_bytes);
     let filtered = match packing {
         Packing::Blocks => return encode_blocks(&around, frame, limits),
         Packing::Filtered => filtered_in_place(frame.pixels, row_bytes, |row, above, line| {
-            png_filter::adaptive(row, above, pixel_bytes, line);
+            filter.filter(row, above, line);
         }),
         Packing::Plain => filtered_in_place(frame.pixels, row_bytes, |row, _, line| {
-            png_filter::unfiltered(row, line);
+            plain_line(row, line);
         }),
     }?;
     encode_at_once(&around, filtered, limits)
@@ -106,7 +107,7 @@ pub(super) fn encode_packed(
     let around = Surroundings::new(info, side)?;
     let row_bytes = packed.rows.len() / packed.height as usize;
     let filtered = filtered_in_place(packed.rows, row_bytes, |row, _, line| {
-        png_filter::unfiltered(row, line);
+        plain_line(row, line);
     })?;
     encode_at_once(&around, filtered, limits)
 }
@@ -165,7 +166,7 @@ fn bands(frame: &Frame, band_bytes: usize) -> Vec<u8> {
 fn filtered(rows: &[u8], frame: &Frame) -> Vec<u8> {
     let row_bytes = frame.row_bytes();
     let mut lines = vec![0; rows.len() + rows.len() / row_bytes];
-    png_filter::adaptive(rows, &vec![0; row_bytes], frame.pixel_bytes(), &mut lines);
+    Adaptive::new(row_bytes, frame.pixel_bytes()).filter(rows, &vec![0; row_bytes], &mut lines);
     lines
 }
 
@@ -174,7 +175,7 @@ fn unfiltered(rows: &[u8], frame: &Frame) -> Vec<u8> {
     let row_bytes = frame.row_bytes();
     let mut lines = vec![0; rows.len() + rows.len() / row_bytes];
     for (row, line) in rows.chunks_exact(row_bytes).zip(lines.chunks_exact_mut(row_bytes + 1)) {
-        png_filter::unfiltered(row, line);
+        plain_line(row, line);
     }
     lines
 }
@@ -195,6 +196,7 @@ fn encode_blocks(
     let (row_bytes, pixel_bytes) = (frame.row_bytes(), frame.pixel_bytes());
     let total = frame.pixels.len();
     let block_bytes = (BLOCK_BYTES / row_bytes).max(1) * row_bytes;
+    let mut filter = Adaptive::new(row_bytes, pixel_bytes);
     let mut deflater = Deflater::new();
     let mut checksum = Adler32::new();
     let first = vec![0; row_bytes];
@@ -208,7 +210,7 @@ fn encode_blocks(
             None => &first,
         };
         let filtered = deflater.block(rows.len() + rows.len() / row_bytes);
-        png_filter::adaptive(rows, above, pixel_bytes, filtered);
+        filter.filter(rows, above, filtered);
         checksum.update(filtered);
         // The last row of a block is the one above the next.
         file.release(end - row_bytes);
@@ -310,7 +312,7 @@ fn info<'a>(
 fn filtered_in_place(
     mut rows: Vec<u8>,
     row_bytes: usize,
-    filter: impl Fn(&[u8], &[u8], &mut [u8]),
+    mut filter: impl FnMut(&[u8], &[u8], &mut [u8]),
 ) -> Result<Vec<u8>, Error> {
     let height = rows.len() / row_bytes;
     let line_bytes = row_bytes + 1;

@@ -192,8 +192,8 @@ mod tests {
                 sink.finish("test", Ok::<_, &str>(())).unwrap().len()
             };
             let chosen = choose(&plane, width, &limits).unwrap();
-            let (with, without) = (packed(chosen), packed(Prediction::None));
-            assert!(with * 100 <= without * 105, "{tile}: {with} by {chosen:?}, {without} without");
+            let (best, unpredicted) = (packed(chosen), packed(Prediction::None));
+            assert!(best * 100 <= unpredicted * 105, "{tile}: {best} by {chosen:?}, {unpredicted}");
         }
     }
 }
