@@ -9,6 +9,7 @@ use super::font::Font;
 use super::fonts::Fonts;
 use super::layout::{PageText, Run};
 use super::lexer::{Lexer, Token, decode_name, find, is_white};
+use super::line::Line;
 use super::marked::Marked;
 use super::matrix::Matrix;
 use super::pages::Page;
@@ -390,47 +391,6 @@ impl<'f, 'a> Reader<'f, 'a> {
                 && line.is_tight(spacing);
         }
         moved
-    }
-}
-
-/// Where the strings of one operator run over the page.
-#[derive(Debug)]
-struct Line {
-    start: (f64, f64),
-    /// On the page, for a step of 1 in text space along the strings.
-    step: (f64, f64),
-    /// Horizontal scaling, which vertical strings do not know.
-    stretch: f64,
-    /// `None` where nothing of them can be seen.
-    run: Option<Run>,
-    /// What `step` is along the direction of `run`.
-    step_along: f64,
-}
-
-impl Line {
-    fn new(state: &State, text: &Text, font: &Font) -> Self {
-        // From text space to the page; strings move along its x axis, or down its y axis.
-        let space = text.matrix.then(&state.ctm);
-        let (step, stretch, forward) = if font.vertical {
-            ((space.c, space.d), 1.0, -1.0)
-        } else {
-            ((space.a, space.b), state.stretch, state.stretch)
-        };
-        let forward = forward * state.size.signum();
-        let height = state.size.abs() * font.height * space.c.hypot(space.d);
-        let run = Run::new(step.0 * forward, step.1 * forward, height);
-        let step_along = run.as_ref().map_or(0.0, |run| run.along(step));
-        Self { start: space.apply(0.0, state.rise), step, stretch, run, step_along }
-    }
-
-    fn at(&self, moved: f64) -> (f64, f64) {
-        (self.start.0 + self.step.0 * moved, self.start.1 + self.step.1 * moved)
-    }
-
-    /// Whether glyphs with that spacing between them are of one word.
-    fn is_tight(&self, spacing: f64) -> bool {
-        let gap = spacing * self.stretch * self.step_along;
-        self.run.as_ref().is_some_and(|run| run.is_tight(gap))
     }
 }
 

@@ -27,6 +27,7 @@ mod font;
 mod fonts;
 mod layout;
 mod lexer;
+mod line;
 mod lzw;
 mod marked;
 mod matrix;
