@@ -71,7 +71,9 @@ pub(super) fn recode(
     let recoloured = header.side.icc.as_deref().is_some_and(|icc| {
         if strip { icc::changes_rgb(icc) } else { icc::model(icc) != Some(Model::Rgb) }
     });
-    if turned || recoloured || !header.ended || header.components != 3 {
+    // A picture that is too large is told so by `encode`.
+    let too_large = header.width.max(header.height) > SIDE_MAX;
+    if turned || recoloured || too_large || !header.ended || header.components != 3 {
         return Ok(None);
     }
     let quality = options.quality.map_or(QUALITY_DEFAULT, Quality::value);
